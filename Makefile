@@ -1,0 +1,46 @@
+# Every target is one obvious command. The first two set everything up by themselves.
+PROMPT ?= a red lighthouse on an island at sunset
+PY := .venv/bin/python
+PIP := .venv/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help draw test test-slow check bench setup clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+draw: .venv/core  ## set up if needed, and draw: make draw PROMPT="a white cat in the snow"
+	@.venv/bin/fromnoise "$(PROMPT)"
+
+test: .venv/dev  ## set up if needed, and run the checks and the tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	$(PY) -m pytest -m "not slow and not gpu"
+
+test-slow: .venv/dev  ## the tests that take minutes: full-size networks against diffusers
+	$(PY) -m pytest -m slow
+
+check: .venv/dev  ## lint, format and types only
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+
+bench: .venv/dev  ## measure: speed and memory, as ratios in one run
+	$(PY) benchmarks/run.py
+
+setup: .venv/dev  ## set up for development
+
+clean:  ## remove what the targets above made
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+
+.venv/bin/pip:
+	python3 -m venv .venv
+
+.venv/core: .venv/bin/pip pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+.venv/dev: .venv/core
+	$(PIP) --editable '.[dev,oracle]'
+	@touch $@
