@@ -1,0 +1,158 @@
+"""What a picture shows, in words: many phrasings, every one true of the scene."""
+
+from collections.abc import Sequence
+from functools import cache
+from random import Random
+from typing import Final, Literal
+
+from fromnoise.errors import RequestError, did_you_mean
+from fromnoise.world.geometry import largest, smallest
+from fromnoise.world.grammar import BIG, SMALL
+from fromnoise.world.phrases import (
+    ALSO,
+    AND,
+    BESIDE,
+    INVERSE_SAID,
+    KIND_PHRASES,
+    NUMERALS,
+    PLURALS,
+    RELATION_PHRASES,
+    SETTING_PHRASES,
+    SIZE_PHRASES,
+    TEMPLATES,
+    TEXTURE_PHRASES,
+    TIME_PHRASES,
+)
+from fromnoise.world.scene import Scene, Thing
+from fromnoise.world.splits import held_out_templates
+from fromnoise.world.vocabulary import COUNTS, THINGS, TIMELESS
+
+Density = Literal["full", "medium", "short", "tags"]
+
+DENSITIES: Final[tuple[Density, ...]] = ("full", "medium", "short", "tags")
+DENSITY_WEIGHTS: Final = (0.55, 0.25, 0.12, 0.08)
+PLAINLY: Final = 0.6  # how often a phrase is said in its first, plain form
+OTHER_NAME: Final = 0.15  # how often a thing goes by another name, where it has one
+IN_DIGITS: Final = 0.25
+
+
+def sample_caption(scene: Scene, seed: int) -> str:
+    """A training caption; most say everything.  `seed` picks the phrasing, together with the scene's own."""
+    rng = _random(scene, seed)
+    return _say(scene, rng, rng.choices(DENSITIES, DENSITY_WEIGHTS)[0], held_out=False)
+
+
+def caption(scene: Scene, seed: int, density: Density = "full", *, held_out: bool = False) -> str:
+    """One phrasing of a scene.  Raises: RequestError for an unknown density
+
+    `full` says everything; `medium` leaves some of it out; `short` names the things; `tags` is a comma list.
+    A colour is left unsaid only where it is usual for its thing.  `held_out`: use the test-only templates.
+    """
+    if density not in DENSITIES:
+        raise RequestError(f"unknown density {density!r}", hint=did_you_mean(density, DENSITIES))
+    return _say(scene, _random(scene, seed), density, held_out=held_out)
+
+
+def size_word(scene: Scene, thing: Thing) -> str:
+    """ "small", "big" or "": only a thing on its own has a size worth a word."""
+    if len(scene.things) > 1:
+        return ""
+    limit = largest(thing.kind)
+    if thing.size <= max(smallest(thing.kind), SMALL[1] * limit) + 1e-9:
+        return "small"
+    return "big" if thing.size >= BIG[0] * limit - 1e-9 else ""
+
+
+def plural(noun: str) -> str:
+    """More than one of it."""
+    return PLURALS.get(noun, noun + "s")
+
+
+def _random(scene: Scene, seed: int) -> Random:
+    if seed < 0:
+        raise RequestError({"seed": f"must be >= 0, not {seed}"})
+    return Random(scene.seed * 0x9E3779B97F4A7C15 ^ seed * 0xD1342543DE82EF95)
+
+
+def _say(scene: Scene, rng: Random, density: Density, *, held_out: bool) -> str:
+    nouns = [_noun(scene, group, rng, density) for group in _groups(scene)]
+    if density == "tags":
+        return _tags(scene, nouns, rng)
+    slots = {"things": _sentence(scene, nouns, rng, density)}
+    keep = {"full": 1.0, "medium": 0.65, "short": 0.0}[density]
+    if rng.random() < keep:
+        slots["place"] = _one(rng, SETTING_PHRASES[scene.setting])
+    if scene.setting not in TIMELESS and rng.random() < keep:
+        slots["time"] = _one(rng, TIME_PHRASES[scene.time])
+    templates = templates_for(tuple(sorted(slots)), held_out)
+    return rng.choice(templates).format_map(slots)
+
+
+@cache
+def templates_for(slots: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
+    """The templates with exactly these slots that training uses, or that only tests use."""
+    named = {s: "{" + s + "}" for s in ("place", "things", "time")}
+    fitting = [t for t in TEMPLATES if tuple(s for s, mark in named.items() if mark in t) == slots]
+    reserved = held_out_templates(tuple(fitting[1:]))
+    return tuple(t for t in fitting if (t in reserved) == held_out)
+
+
+def _groups(scene: Scene) -> list[list[int]]:
+    """Things said together: all of a kind.  The subject of a relation comes first, then its object."""
+    order = [i for r in scene.relations for i in (r.subject, r.object)]
+    order += [i for i in range(len(scene.things)) if i not in order]
+    groups: dict[str, list[int]] = {}
+    for i in order:
+        groups.setdefault(scene.things[i].kind, []).append(i)
+    return list(groups.values())
+
+
+def _noun(scene: Scene, group: Sequence[int], rng: Random, density: Density) -> str:
+    thing, chance = scene.things[group[0]], {"full": 1.0, "medium": 0.6, "short": 0.4, "tags": 0.7}[density]
+    size, texture = size_word(scene, thing), TEXTURE_PHRASES.get(thing.texture, ())
+    words: list[str] = []
+    if texture and density != "short" and rng.random() < chance:
+        words.append(_one(rng, texture))
+    if thing.colour not in THINGS[thing.kind].usual or rng.random() < chance:
+        words.insert(rng.randrange(len(words) + 1), thing.colour)
+    if size and density != "short" and rng.random() < chance:
+        words.insert(0, _one(rng, SIZE_PHRASES[size]))
+    others = KIND_PHRASES.get(thing.kind)
+    noun = rng.choice(others) if others and rng.random() < OTHER_NAME else thing.kind
+    words.append(noun if len(group) == 1 else plural(noun))
+    if len(group) > 1:
+        count = COUNTS[len(group) - 1]
+        return " ".join((NUMERALS[count] if rng.random() < IN_DIGITS else count, *words))
+    if density == "tags":
+        return " ".join(words)
+    return " ".join(("an" if words[0][0] in "aeiou" else "a", *words))
+
+
+def _sentence(scene: Scene, nouns: list[str], rng: Random, density: Density) -> str:
+    if not scene.relations or (density == "short" and rng.random() < 0.5):
+        rng.shuffle(nouns)
+        return f" {_one(rng, AND)} ".join(nouns)
+    first, second, *rest = nouns
+    word = scene.relations[0].word
+    if density != "full" and word in ("left of", "right of") and rng.random() < 0.3:
+        said = rng.choice(BESIDE)
+    else:
+        if word in INVERSE_SAID and rng.random() < 0.25:
+            first, second, word = second, first, INVERSE_SAID[word]
+        said = _one(rng, RELATION_PHRASES[word])
+    sentence = f"{first} {said} {second}"
+    return f"{_one(rng, ALSO)} ".join((sentence, *rest))
+
+
+def _tags(scene: Scene, nouns: list[str], rng: Random) -> str:
+    if scene.relations and rng.random() < 0.5:
+        said = _one(rng, RELATION_PHRASES[scene.relations[0].word])
+        nouns = [f"{nouns[0]} {said} {nouns[1]}", *nouns[2:]]
+    rng.shuffle(nouns)
+    places = [scene.setting] if scene.setting in TIMELESS else [scene.setting, scene.time]
+    rng.shuffle(places)
+    return ", ".join((*nouns, *places))
+
+
+def _one(rng: Random, phrases: Sequence[str]) -> str:
+    return phrases[0] if rng.random() < PLAINLY else rng.choice(phrases)

@@ -1,0 +1,224 @@
+"""From scenes to pictures, with the exact mask of everything in them.
+
+Backdrops are painted for all scenes of a setting at once, things for all of a kind at once; only the pasting
+goes scene by scene. Whatever varies comes from the seeds of scenes and things, so a scene looks the same in
+any batch, and (but for its sharpness) at any size.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, cast
+
+import torch
+from torch import Tensor
+
+from fromnoise.errors import RequestError, did_you_mean
+from fromnoise.world.backdrop import Backdrop, Light
+from fromnoise.world.chance import Dice
+from fromnoise.world.layout import layout
+from fromnoise.world.palette import SKIES, WORDS, Sky, rgb
+from fromnoise.world.patches import PATTERNS, Draw, Patch, Place, paint_things, sun_of
+from fromnoise.world.scene import Scene, Thing
+from fromnoise.world.settings import PAINT
+from fromnoise.world.things import DRAW
+from fromnoise.world.vocabulary import COLOURS, THINGS, TIMELESS
+
+KIND_NUMBER: Final = {kind: n for n, kind in enumerate(THINGS, start=1)}
+COLOUR_NUMBER: Final = {colour: n for n, colour in enumerate(COLOURS, start=1)}
+STREAM: Final = 1  # of a scene's seed
+MIN_SIZE: Final = 16
+WATERS: Final = ("sea",)
+SHADOW: Final = 0.38  # how dark at its darkest
+MIRROR: Final = 2  # a reflection is this many times lower than the thing
+CHUNK: Final = 8  # backdrops under paint at a time: what fits the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """Pictures and their ground truth.
+
+    Letters: B scenes, H x W pixels
+    Shapes:  pixels (B, 3, H, W); kinds, colours, owners (B, H, W); all uint8
+    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, scene.things;
+             visible: for each thing, the part of its pixels that nothing hides and the frame keeps
+    """
+
+    pixels: Tensor
+    kinds: Tensor
+    colours: Tensor
+    owners: Tensor
+    visible: tuple[tuple[float, ...], ...]
+
+
+@torch.inference_mode()
+def render(
+    scenes: Sequence[Scene],
+    size: int = 128,
+    device: torch.device | str = "cpu",
+    draw: Draw = DRAW,
+) -> Rendering:
+    """Draw scenes as square pictures.
+
+    Raises: RequestError for a size below 16, or a word that the world does not have
+    """
+    check(scenes, size, draw)
+    frames, tints = backdrops(scenes, size, device)
+    patches = paint_things(scenes, size, draw, tints)
+    ground(frames, scenes, patches)
+    owners = torch.zeros(len(scenes), size, size, dtype=torch.uint8, device=frames.device)
+    for b, scene in enumerate(scenes):
+        for i in range(len(scene.things)):
+            paste(frames[b], owners[b], patches[b, i], i + 1)
+    pixels = (frames.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+    kinds = look_up(owners, [[KIND_NUMBER[t.kind] for t in s.things] for s in scenes])
+    colours = look_up(owners, [[COLOUR_NUMBER[t.colour] for t in s.things] for s in scenes])
+    return Rendering(pixels, kinds, colours, owners, visible_parts(owners, scenes, patches))
+
+
+def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
+    """Refuse what cannot be drawn.  Raises: RequestError"""
+    if size < MIN_SIZE:
+        raise RequestError({"size": f"{size} pixels are too few; at least {MIN_SIZE}"})
+    known = {"setting": PAINT, "time": SKIES, "kind": draw, "colour": WORDS, "texture": PATTERNS}
+    for scene in scenes:
+        words = [("setting", scene.setting), ("time", scene.time)]
+        words += [(f, getattr(t, f)) for t in scene.things for f in ("kind", "colour", "texture")]
+        for field, word in words:
+            if word not in known[field]:
+                raise RequestError(
+                    {field: f"{word!r} cannot be drawn"}, hint=did_you_mean(word, tuple(known[field]))
+                )
+
+
+def backdrops(scenes: Sequence[Scene], size: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """The empty places, and how each one's light tints things.  Shapes: (B, 3, H, W), (B, 3, 1, 1)"""
+    frames = torch.empty(len(scenes), 3, size, size, device=device)
+    tints = torch.empty(len(scenes), 3, 1, 1, device=device)
+    by_setting: dict[str, list[int]] = defaultdict(list)
+    for b, scene in enumerate(scenes):
+        by_setting[scene.setting].append(b)
+    for setting, members in by_setting.items():
+        for start in range(0, len(members), CHUNK):
+            chosen = members[start : start + CHUNK]
+            dice = Dice([scenes[b].seed for b in chosen], STREAM, frames.device)
+            light, tint = light_for([scenes[b] for b in chosen], dice)
+            backdrop = Backdrop(size, dice, light)
+            PAINT[setting](backdrop)
+            frames[chosen], tints[chosen] = backdrop.rgb, tint
+    return frames, tints
+
+
+def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
+    """Choose each scene's sky by its seed; the sky glows where the sun stands."""
+    names = [f.name for f in fields(Sky)]
+    chances = cast(list[float], dice.roll()[:, 0].tolist())
+    skies = [SKIES[s.time][int(c * len(SKIES[s.time]))] for s, c in zip(scenes, chances, strict=True)]
+    device = dice.key.device
+    numbers = torch.tensor([[rgb(getattr(sky, name)) for name in names] for sky in skies], device=device)
+    colour = dict(zip(names, numbers.transpose(0, 1)[..., None, None], strict=True))
+    suns = [sun_of(s) for s in scenes]
+    where = dice.between(0.15, 0.85)
+    known = torch.tensor([[sun.x if sun else -1.0] for sun in suns], device=device)
+    hours = torch.tensor([[s.time == "night", s.time == "sunset"] for s in scenes], device=device).float()
+    tint = colour.pop("tint")
+    timeless = torch.tensor([s.setting in TIMELESS for s in scenes], device=device).view(-1, 1, 1, 1)
+    light = Light(
+        top=colour["top"],
+        middle=colour["middle"],
+        low=colour["low"],
+        glow=colour["glow"],
+        veil=colour["veil"],
+        water=colour["water"],
+        land=colour["light"],
+        glow_x=torch.where(known < 0, where, known),
+        night=hours[:, :1],
+        sunset=hours[:, 1:],
+    )
+    return light, torch.where(timeless, torch.ones_like(tint), tint)
+
+
+def ground(frames: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch]) -> None:
+    """Bind each thing that stands to what it stands on: a soft shadow, and in water its reflection."""
+    size = frames.shape[-1]
+    steps = (torch.arange(size, device=frames.device) + 0.5) / size
+    for b, scene in enumerate(scenes):
+        for i, thing in enumerate(scene.things):
+            if stands(scene, i):
+                if scene.setting in WATERS:
+                    reflect(frames[b], patches[b, i], round((thing.y + thing.size / 2) * size))
+                shade(frames[b], thing, steps)
+
+
+def shade(frame: Tensor, thing: Thing, steps: Tensor) -> None:
+    """Darken the ground under a thing's foot.  Shapes: steps (H,), the middles of the pixels"""
+    foot, half = thing.y + thing.size / 2, thing.size * THINGS[thing.kind].aspect / 2
+    low, high = foot - 0.01, 0.016 + 0.03 * thing.size
+    top, bottom = (max(0, int((low + k * high) * len(steps))) for k in (-2.5, 2.5))
+    across = torch.exp(-(((steps - thing.x) / (half * 0.85)) ** 4))
+    down = SHADOW * torch.exp(-(((steps[top:bottom] - low) / high) ** 2))
+    frame[:, top:bottom] *= 1 - down[:, None] * across
+
+
+def reflect(frame: Tensor, patch: Patch, foot: int) -> None:
+    """Mirror a thing in the water at its foot, squashed and fading downwards."""
+    side, size = patch.alpha.shape[-1], frame.shape[-1]
+    first = foot - patch.top  # the patch's row at the water line
+    above = torch.arange(first - 1, -1, -MIRROR, device=frame.device)[: max(0, size - foot)]
+    fade = torch.linspace(0.5, 0, len(above) + 1, device=frame.device)[:-1, None]
+    x0, x1 = max(0, patch.left), min(size, patch.left + side)
+    if x0 >= x1:
+        return
+    columns = slice(x0 - patch.left, x1 - patch.left)
+    rows = above.clamp_max(side - 1)
+    target = frame[:, foot : foot + len(above), x0:x1]
+    target += (patch.rgb[:, rows, columns] - target * patch.alpha[rows, columns]) * fade
+
+
+def stands(scene: Scene, index: int) -> bool:
+    """Does this thing rest on the ground, not in the air nor on another thing?"""
+    thing, lines = scene.things[index], layout(scene.setting)
+    if any(r.word == "on top of" and r.subject == index for r in scene.relations):
+        return False
+    if scene.setting == "paper":  # a sheet has no ground line: what usually stands does
+        return THINGS[thing.kind].place == "ground"
+    return lines.solid and thing.y + thing.size / 2 > lines.ground - 0.03
+
+
+def paste(frame: Tensor, owner: Tensor, patch: Patch, number: int) -> None:
+    """Lay one thing over a frame; where it covers more than half a pixel, the pixel is its own."""
+    size, side = frame.shape[-1], patch.alpha.shape[-1]
+    x0, y0 = max(0, patch.left), max(0, patch.top)
+    x1, y1 = min(size, patch.left + side), min(size, patch.top + side)
+    if x0 >= x1 or y0 >= y1:
+        return
+    rows, columns = slice(y0 - patch.top, y1 - patch.top), slice(x0 - patch.left, x1 - patch.left)
+    alpha, target = patch.alpha[rows, columns], frame[:, y0:y1, x0:x1]
+    target -= target * alpha
+    target += patch.rgb[:, rows, columns]
+    owner[y0:y1, x0:x1].masked_fill_(alpha > 0.5, number)
+
+
+def look_up(owners: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
+    """Replace each owner by its number; 0 stays 0.  Shapes: (B, H, W) -> (B, H, W)"""
+    if not numbers:
+        return owners
+    longest = max(map(len, numbers))
+    table = [[0, *row, *([0] * (longest - len(row)))] for row in numbers]
+    rows = torch.tensor(table, dtype=torch.uint8, device=owners.device)
+    return rows.gather(1, owners.flatten(1).long()).view_as(owners)
+
+
+def visible_parts(
+    owners: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch]
+) -> tuple[tuple[float, ...], ...]:
+    """The part of each thing that can be seen."""
+    parts: list[tuple[float, ...]] = []
+    for b, scene in enumerate(scenes):
+        count = len(scene.things)
+        pixels = cast(list[int], torch.bincount(owners[b].flatten(), minlength=count + 1).tolist())
+        areas = [patches[b, i].area for i in range(count)]
+        parts.append(
+            tuple(seen / area if area else 0.0 for seen, area in zip(pixels[1:], areas, strict=True))
+        )
+    return tuple(parts)

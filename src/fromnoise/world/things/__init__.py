@@ -1,0 +1,38 @@
+"""How each thing looks: one short drawing per kind, painted back to front (coordinates: see `Brush`)."""
+
+from collections.abc import Callable
+from typing import Final
+
+from fromnoise.world.paint import Brush
+from fromnoise.world.things import creatures, made, nature, shapes
+
+Drawing = Callable[[Brush], None]
+
+DRAW: Final[dict[str, Drawing]] = {
+    "sun": nature.sun,
+    "moon": nature.moon,
+    "cloud": nature.cloud,
+    "mountain": nature.mountain,
+    "tree": nature.tree,
+    "flower": nature.flower,
+    "mushroom": nature.mushroom,
+    "cactus": nature.cactus,
+    "cat": creatures.cat,
+    "fish": creatures.fish,
+    "bird": creatures.bird,
+    "whale": creatures.whale,
+    "ghost": creatures.ghost,
+    "house": made.house,
+    "castle": made.castle,
+    "lighthouse": made.lighthouse,
+    "boat": made.boat,
+    "car": made.car,
+    "rocket": made.rocket,
+    "balloon": made.balloon,
+    "umbrella": made.umbrella,
+    "robot": made.robot,
+    "ball": shapes.ball,
+    "box": shapes.box,
+    "star": shapes.star,
+    "heart": shapes.heart,
+}
