@@ -1,0 +1,206 @@
+"""The request inside the PNG: written for people and other programs, and exactly, for ourselves."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, cast
+
+from PIL.PngImagePlugin import PngInfo
+
+from fromnoise.errors import RequestError
+from fromnoise.images.files import place, replace
+from fromnoise.images.pixels import enlarged, opened, to_image
+from fromnoise.request import GenerateRequest, GenerateResult, Picture
+from fromnoise.version import VERSION
+
+OURS, THEIRS, XMP = "fromnoise", "parameters", "XML:com.adobe.xmp"
+
+# How AUTOMATIC1111 labels what we call by an id.
+SAMPLER_LABELS: Final[Mapping[str, str]] = {
+    "ddpm": "DDPM",
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "heun": "Heun",
+    "dpmpp_2m": "DPM++ 2M",
+}
+SPACING_LABELS: Final[Mapping[str, str]] = {
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "leading": "DDIM",
+    "linspace": "Normal",
+    "trailing": "Simple",
+    "uniform": "SGM Uniform",
+}
+FIELDS: Final[Mapping[str, str]] = {
+    "Steps": "steps",
+    "Sampler": "sampler",
+    "Schedule type": "spacing",
+    "CFG scale": "guidance",
+    "Seed": "seeds",
+    "Denoising strength": "strength",
+}
+HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
+HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
+DETAIL = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+
+# Source: IPTC Digital Source Type, https://cv.iptc.org/newscodes/digitalsourcetype/
+AI_MARK: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>
+<?xpacket end="w"?>"""
+
+
+# --- writing ---
+
+
+def encode_png(result: GenerateResult, picture: Picture) -> bytes:
+    """One picture of the result as the bytes of a PNG that says how it was made, and that a machine did."""
+    info = PngInfo()
+    info.add_text(THEIRS, parameters(result, picture))
+    info.add_itxt(OURS, json.dumps(_record(result, picture), ensure_ascii=False))
+    info.add_itxt(XMP, AI_MARK)
+    file = BytesIO()
+    enlarged(to_image(picture), result.enlarge).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def save_result(result: GenerateResult, path: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
+    """Write each picture beside the others: name.png, name-2.png, …; see `GenerateResult.save`."""
+    if path.suffix.lower() != ".png":
+        raise RequestError({"path": f"{path.name!r} does not end in .png"}, hint=f"try {path.stem}.png")
+    written: list[Path] = []
+    for picture in result.pictures:
+        target = path.with_name(path.name.replace("{seed}", str(picture.seed)))
+        data = encode_png(result, picture)
+        may_replace = overwrite and target not in written
+        written.append(replace(target, data) if may_replace else place(target, data))
+    return tuple(written)
+
+
+def parameters(result: GenerateResult, picture: Picture) -> str:
+    """The text that AUTOMATIC1111, Civitai and their readers understand."""
+    request = result.request
+    lines = [_body(request.prompt)]
+    if request.negative:
+        lines.append(f"Negative prompt: {_body(request.negative)}")
+    return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in _details(result, picture))])
+
+
+def _details(result: GenerateResult, picture: Picture) -> Iterator[tuple[str, str]]:
+    request, short_hash = result.request, result.model_hash[:HASH_LENGTH]
+    yield "Steps", str(request.steps)  # first: Civitai finds the line by it
+    yield "Sampler", SAMPLER_LABELS[request.sampler]
+    yield "Schedule type", SPACING_LABELS[request.spacing]
+    yield "CFG scale", f"{request.guidance:g}"
+    yield "Seed", str(picture.seed)
+    yield "Size", f"{picture.width}x{picture.height}"
+    if short_hash:
+        yield "Model hash", short_hash
+    if result.model:
+        yield "Model", _quoted(result.model)
+    if request.strength is not None:
+        yield "Denoising strength", f"{request.strength:g}"
+    yield "RNG", "CPU"  # else readers take it for GPU noise
+    yield "Version", f"fromnoise {VERSION}"
+    if short_hash:
+        yield "Hashes", json.dumps({"model": short_hash})  # last, and not quoted: Civitai
+
+
+def _body(prompt: str) -> str:
+    """A prompt whose lines cannot be taken for headings; the exact one is in our own record."""
+    return HEADING.sub(r"\1\2 :", prompt).replace("\0", "\ufffd")
+
+
+def _quoted(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if set(value) & set(',:\n"') else value
+
+
+def _record(result: GenerateResult, picture: Picture) -> dict[str, Any]:
+    """What makes this one picture again: it depends on its own seed alone."""
+    return {
+        "request": result.request.to_json() | {"seeds": [picture.seed]},
+        "model": result.model,
+        "model_hash": result.model_hash,
+        "version": VERSION,
+    }
+
+
+# --- reading ---
+
+
+def read_request(path: str | os.PathLike[str]) -> GenerateRequest:
+    """The request that a picture carries: ours exactly, or AUTOMATIC1111's as far as we share its words.
+
+    Raises: StorageError, RequestError if there is none
+    """
+    with opened(path) as image:
+        image.load()  # some programs write their text after the pixels
+        texts = cast(dict[str, Any], image.info)
+    if (record := texts.get(OURS)) is not None:
+        return _from_record(str(record))
+    if (text := texts.get(THEIRS)) is not None:
+        return from_parameters(str(text))
+    name = Path(path).name
+    raise RequestError(
+        {"picture": f"{name} does not say how it was made"}, hint="only PNG files by fromnoise do"
+    )
+
+
+def _from_record(record: str) -> GenerateRequest:
+    try:
+        request = json.loads(record)["request"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError({"picture": f"its fromnoise record is damaged: {error}"}) from error
+    return GenerateRequest.from_json(request)
+
+
+def from_parameters(text: str) -> GenerateRequest:
+    """Read AUTOMATIC1111's text; details we have no word for are left out.  Raises: RequestError"""
+    *body, last = text.strip().split("\n")
+    details = {name: _unquoted(value) for name, value in DETAIL.findall(last)}
+    if "Steps" not in details:
+        raise RequestError({"picture": "its text says nothing about steps, so it is not a list of settings"})
+    prompt, _, negative = "\n".join(body).partition("\nNegative prompt:")
+    if prompt.startswith("Negative prompt:"):
+        prompt, negative = "", prompt.removeprefix("Negative prompt:")
+    fields: dict[str, Any] = {"prompt": prompt, "negative": negative.strip()}
+    try:
+        fields |= {
+            ours: _value(ours, details[theirs]) for theirs, ours in FIELDS.items() if theirs in details
+        }
+        if size := details.get("Size"):
+            width, height = map(int, size.split("x"))
+            fields |= {"width": width, "height": height}
+    except ValueError as error:
+        raise RequestError({"picture": f"its settings are damaged: {error}"}) from error
+    return GenerateRequest.from_json(fields)
+
+
+def _value(field: str, text: str) -> Any:
+    match field:
+        case "steps":
+            return int(text)
+        case "seeds":
+            return [int(text)]
+        case "sampler":
+            return text
+        case "spacing":
+            labels = {label: name for name, label in SPACING_LABELS.items()}
+            return None if text == "Automatic" else labels.get(text, text)
+        case _:
+            return float(text)
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value

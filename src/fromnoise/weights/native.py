@@ -1,0 +1,196 @@
+"""Our own format: one safetensors file that holds a whole model, its spec and its tokenizers included.
+
+Tensors are named by room ("texts.0.…", "unet.…", "encoder.…", "decoder.…"); the rest is JSON in the header.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fromnoise.errors import StorageError, WeightsError
+from fromnoise.nets.clip import TextTransformer
+from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.diffusion import UNet
+from fromnoise.nets.encoder import Encoder
+from fromnoise.specs import ModelSpec
+
+HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A model in pieces, as files hold it; tokenizers are JSON because this room knows no text."""
+
+    spec: ModelSpec
+    texts: tuple[TextTransformer, ...]
+    unet: UNet
+    encoder: Encoder
+    decoder: Decoder
+    tokenizers: tuple[Mapping[str, Any], ...]
+    about: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # free: author, licence, words, preview …
+    sha256: str = ""  # of the file it came from
+
+    @classmethod
+    def blank(cls, spec: ModelSpec, **others: Any) -> "Parts":
+        """Networks of this spec, freshly initialised on torch's default device."""
+        texts = tuple(map(TextTransformer, spec.texts))
+        others = {"tokenizers": (), **others}
+        return cls(spec, texts, UNet(spec.unet), Encoder(spec.vae), Decoder(spec.vae), **others)
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Every network, under the name that its tensors begin with."""
+        yield from ((f"texts.{i}", text) for i, text in enumerate(self.texts))
+        yield from (("unet", self.unet), ("encoder", self.encoder), ("decoder", self.decoder))
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor, under its full name."""
+        return {
+            f"{name}.{key}": tensor
+            for name, module in self.modules()
+            for key, tensor in module.state_dict().items()
+        }
+
+
+# --- writing ---
+
+
+def save_native(parts: Parts, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float16) -> None:
+    """Write the model whole or not at all, its numbers rounded to `dtype`.
+
+    Raises: StorageError; WeightsError if a number does not fit into `dtype`
+    """
+    target = Path(path)
+    tensors = {name: _rounded(name, tensor, dtype) for name, tensor in parts.state().items()}
+    header = {
+        "format": FORMAT,
+        "spec": parts.spec.to_json(),
+        "tokenizers": list(parts.tokenizers),
+        "about": dict(parts.about),
+    }
+    partial = target.with_name(f".{target.name}.{token_hex(4)}.partial")
+    try:
+        save_file(tensors, partial, metadata={HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"cannot write {target}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    rounded = tensor.detach().to("cpu", dtype).contiguous()
+    if not rounded.isfinite().all():
+        raise WeightsError(f"{name} holds numbers that are not finite as {dtype}", hint="save as float32")
+    return rounded
+
+
+# --- reading ---
+
+
+def load_native(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    sha256: str | None = None,
+) -> Parts:
+    """Read what `save_native` wrote, ready to draw: on `device`, in `dtype`, needing no gradients.
+
+    Raises: StorageError if it cannot be read; WeightsError if anything is damaged, missing or left over,
+            or if the file's SHA-256 is not the one given
+    """
+    source = Path(path)
+    found = _digest(source)
+    if sha256 is not None and found != sha256:
+        problem = f"{source.name} is damaged: its SHA-256 is {found[:12]}…, not {sha256[:12]}…"
+        raise WeightsError(problem)
+    try:
+        file: Any = safe_open(source, framework="pt")
+        with file:
+            parts = _skeleton(source.name, _header(source.name, file.metadata()), found)
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            _compare(source.name, shapes, parts)
+            for name, module in parts.modules():
+                keys = module.state_dict()
+                state: dict[str, Tensor] = {key: file.get_tensor(f"{name}.{key}") for key in keys}
+                # copied: a view of the file breaks when the file changes, and its address alters the rounding
+                state = {key: tensor.to(device, dtype, copy=True) for key, tensor in state.items()}
+                module.load_state_dict(state, strict=True, assign=True)
+                module.eval().requires_grad_(False)
+    except SafetensorError as error:
+        raise WeightsError(f"{source.name} is damaged: {error}", hint="copy or download it again") from error
+    return parts
+
+
+def _digest(source: Path) -> str:
+    try:
+        with source.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageError(f"cannot read {source}: {error.strerror}") from error
+
+
+def _header(name: str, metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
+    if HEADER not in (metadata or {}):
+        raise WeightsError(f"{name} is a safetensors file, but not a fromnoise model")
+    try:
+        header = json.loads((metadata or {})[HEADER])
+        made_by = header["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"the header of {name} is damaged: {error}") from error
+    if made_by != FORMAT:
+        raise WeightsError(f"{name} has format {made_by!r}, not {FORMAT}", hint="update fromnoise to read it")
+    return cast(Mapping[str, Any], header)
+
+
+class Uninitialised(TorchFunctionMode):
+    """Networks built under it skip `torch.nn.init`, which without memory would import all of sympy."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":  # some built-ins have none
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def _skeleton(name: str, header: Mapping[str, Any], sha256: str) -> Parts:
+    """Networks without memory, waiting for their tensors."""
+    try:
+        spec = ModelSpec.from_json(header["spec"])
+        others = {"tokenizers": tuple(header["tokenizers"]), "about": header["about"], "sha256": sha256}
+        with torch.device("meta"), Uninitialised():
+            return Parts.blank(spec, **others)
+    except Exception as error:  # whatever a false spec trips over
+        raise WeightsError(f"the header of {name} describes no model we can build: {error}") from error
+
+
+def _compare(name: str, found: Mapping[str, tuple[int, ...]], parts: Parts) -> None:
+    """Refuse a file that does not hold exactly the tensors of its spec, each in its shape."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in parts.state().items()}
+    for problem, keys in (
+        ("lacks {} of {} tensors", sorted(wanted.keys() - found)),
+        ("holds {} tensors that its spec has no place for", sorted(found.keys() - wanted)),
+    ):
+        if keys:
+            raise WeightsError(f"{name} {problem.format(len(keys), len(wanted))}, first: {keys[0]!r}")
+    for key, shape in wanted.items():
+        if found[key] != shape:
+            raise WeightsError(f"{key!r} in {name} has the shape {found[key]}, not {shape}")

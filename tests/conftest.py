@@ -1,0 +1,62 @@
+"""What the tests share: TINY, a model of random weights with the code paths of the large ones."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fromnoise.pipeline import Pipeline
+from fromnoise.request import Picture
+from fromnoise.specs import TINY, ModelSpec
+from fromnoise.text import Tokenizer
+from fromnoise.weights.native import Parts
+
+CAPTIONS = ["a red house on a hill", "a blue boat on the sea at night", "a green tree in the snow"]
+
+
+def parts_of(spec: ModelSpec) -> Parts:
+    """Networks of random weights, the same each time, that need no gradients."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizers = tuple(Tokenizer.train(CAPTIONS, text.vocab).to_json() for text in spec.texts)
+        parts = Parts.blank(spec, tokenizers=tokenizers)
+    for _, module in parts.modules():
+        module.eval().requires_grad_(False)
+    return parts
+
+
+@pytest.fixture(scope="session")
+def tiny_parts() -> Parts:
+    return parts_of(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_parts: Parts) -> Pipeline:
+    return Pipeline.of(tiny_parts)
+
+
+@pytest.fixture(scope="session")
+def tiny_flow() -> Pipeline:
+    """TINY as the embedded model is: rectified flow, and a pooled text vector beside the tokens."""
+    (text,) = TINY.texts
+    spec = replace(
+        TINY,
+        texts=(replace(text, projection=24),),
+        unet=replace(TINY.unet, pooled_width=24),
+        schedule=replace(TINY.schedule, kind="flow", shift=3.0),
+        prediction="flow",
+        defaults=replace(TINY.defaults, sampler="euler", spacing="uniform", enlarge=4),
+    )
+    return Pipeline.of(parts_of(spec))
+
+
+@pytest.fixture(scope="session")
+def gradient() -> Callable[[int, int], Picture]:
+    """A picture in which every pixel says where it is."""
+
+    def paint(width: int, height: int) -> Picture:
+        pixels = ((255 * x // width, 255 * y // height, 128) for y in range(height) for x in range(width))
+        return Picture(width, height, bytes(byte for pixel in pixels for byte in pixel))
+
+    return paint

@@ -1,0 +1,190 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fromnoise.errors import StorageError, WeightsError
+from fromnoise.pipeline import Pipeline
+from fromnoise.specs import TINY
+from fromnoise.weights.native import FORMAT, Parts, load_native, save_native
+
+Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_parts: Parts) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    save_native(replace(tiny_parts, about={"author": "us"}), path)
+    return path
+
+
+def changed(source: Path, target: Path, change: Change) -> Path:
+    """The same file with its tensors or its header tampered with."""
+    tensors = load_file(source)
+    with safe_open(source, framework="pt") as file:
+        header = json.loads(file.metadata()["fromnoise"])
+    change(tensors, header)
+    save_file(tensors, target, metadata={"fromnoise": json.dumps(header)})
+    return target
+
+
+def test_saving_as_float32_and_loading_changes_nothing(tmp_path: Path, tiny_parts: Parts) -> None:
+    save_native(tiny_parts, tmp_path / "tiny.safetensors", dtype=torch.float32)
+    loaded = load_native(tmp_path / "tiny.safetensors")
+    assert (loaded.spec, loaded.tokenizers) == (tiny_parts.spec, tiny_parts.tokenizers)
+    states = tiny_parts.state(), loaded.state()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    drawn = [Pipeline.of(parts)("a red house", steps=1).pictures for parts in (tiny_parts, loaded)]
+    assert drawn[0] == drawn[1]
+
+
+def test_a_model_is_stored_in_half_the_bytes_and_computes_in_float32(model: Path, tiny_parts: Parts) -> None:
+    loaded = load_native(model)
+    assert {tensor.dtype for tensor in load_file(model).values()} == {torch.float16}
+    assert {tensor.dtype for tensor in loaded.state().values()} == {torch.float32}
+    half = load_native(model, dtype=torch.bfloat16)
+    assert {tensor.dtype for tensor in half.state().values()} == {torch.bfloat16}
+    found = loaded.state()
+    for key, tensor in tiny_parts.state().items():
+        assert torch.equal(found[key], tensor.half().float())
+
+
+def test_a_loaded_model_is_ready_to_draw(model: Path) -> None:
+    loaded = load_native(model)
+    assert not any(module.training for _, module in loaded.modules())
+    assert not any(
+        p.requires_grad or p.is_meta for _, module in loaded.modules() for p in module.parameters()
+    )
+    assert not any(buffer.is_meta for _, module in loaded.modules() for buffer in module.buffers())
+    assert dict(loaded.about) == {"author": "us"}
+    result = Pipeline.of(loaded)("a red house", steps=1)
+    assert result.model_hash == loaded.sha256 != ""
+
+
+def test_loading_imports_nothing_that_is_heavy(model: Path) -> None:
+    code = "import sys; from fromnoise.weights.native import load_native; load_native(sys.argv[1])"
+    code += "; print({'sympy', 'torch._inductor'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_the_same_model_is_the_same_file(tmp_path: Path, tiny_parts: Parts) -> None:
+    for name in ("a", "b"):
+        save_native(tiny_parts, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_tensors_are_named_by_room(model: Path) -> None:
+    rooms = {key.split(".")[0] for key in load_file(model)}
+    assert rooms == {"texts", "unet", "encoder", "decoder"}
+
+
+def drop_one(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    del tensors["unet.leave.bias"]
+
+
+def add_one(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["unet.extra"] = torch.zeros(1)
+
+
+def reshape_one(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+    tensors["decoder.leave.bias"] = torch.zeros(4)
+
+
+def newer(_: dict[str, Tensor], header: dict[str, Any]) -> None:
+    header["format"] = FORMAT + 1
+
+
+def no_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
+    del header["spec"]
+
+
+def strange_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
+    header["spec"]["colour"] = "red"
+
+
+def false_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
+    header["spec"]["unet"]["base_width"] = "wide"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop_one, "lacks 1 of .* tensors, first: 'unet.leave.bias'"),
+        (add_one, "holds 1 tensors that its spec has no place for, first: 'unet.extra'"),
+        (reshape_one, r"'decoder.leave.bias' in .* has the shape \(4,\), not \(3,\)"),
+        (newer, "has format 2, not 1"),
+        (no_spec, "describes no model we can build: 'spec'"),
+        (strange_spec, "ModelSpec has no field 'colour'"),
+        (false_spec, "describes no model we can build"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, model: Path, change: Change, message: str) -> None:
+    with pytest.raises(WeightsError, match=message):
+        load_native(changed(model, tmp_path / "changed.safetensors", change))
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 3000, -1])
+def test_a_file_cut_short_is_damaged(tmp_path: Path, model: Path, keep: int) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(model.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match=r"cut.safetensors is damaged"):
+        load_native(tmp_path / "cut.safetensors")
+
+
+def test_someone_elses_safetensors_file_is_not_ours(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match="not a fromnoise model"):
+        load_native(tmp_path / "x.safetensors")
+
+
+def test_a_damaged_header_is_refused(tmp_path: Path) -> None:
+    for text in ("", "{", "[]", "3"):
+        save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"fromnoise": text})
+        with pytest.raises(WeightsError, match=r"header of x.safetensors is damaged"):
+            load_native(tmp_path / "x.safetensors")
+
+
+def test_a_false_checksum_is_refused_before_anything_is_read(model: Path) -> None:
+    with pytest.raises(WeightsError, match=r"its SHA-256 is .* not 000000000000"):
+        load_native(model, sha256="0" * 64)
+    assert load_native(model, sha256=load_native(model).sha256).spec == TINY
+
+
+def test_numbers_too_large_for_the_file_are_refused(tmp_path: Path, tiny_parts: Parts) -> None:
+    parts = replace(tiny_parts, decoder=type(tiny_parts.decoder)(TINY.vae))
+    torch.nn.init.constant_(parts.decoder.leave.bias, 1e6)
+    with pytest.raises(WeightsError, match=r"decoder\.leave\.bias .* not finite as torch\.float16"):
+        save_native(parts, tmp_path / "tiny.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, tiny_parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.safetensors").write_bytes(b"old")
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="No space left"):
+        save_native(tiny_parts, tmp_path / "tiny.safetensors")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_folder_that_is_missing_is_a_matter_of_storage(tmp_path: Path, tiny_parts: Parts) -> None:
+    with pytest.raises(StorageError, match="cannot write"):
+        save_native(tiny_parts, tmp_path / "no" / "tiny.safetensors")
+    with pytest.raises(StorageError, match="cannot read"):
+        load_native(tmp_path / "no.safetensors")
