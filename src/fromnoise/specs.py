@@ -281,7 +281,7 @@ SDXL = ModelSpec(
     defaults=Defaults(width=1024, height=1024),
 )
 
-# The same code paths as SD 1.x in under a million parameters: what the tests run on.
+# The same code paths as SD 1.x in a few million parameters: what the tests run on.
 TINY = ModelSpec(
     name="tiny",
     texts=(ClipSpec(vocab=1024, context=77, width=32, heads=2, layers=2, end=1023, pad=1023),),

@@ -21,7 +21,8 @@ def time_features(timesteps: Float[Tensor, " b"], width: int) -> Float[Tensor, "
     Source: Ho et al. 2020, app. B (arXiv:2006.11239)
     """
     half = width // 2
-    frequencies = torch.exp(torch.arange(half, device=timesteps.device) * (-log(LONGEST_PERIOD) / half))
+    # in the published models' order: another rounds differently, and t makes that up to 1000 times larger
+    frequencies = torch.exp(-log(LONGEST_PERIOD) * torch.arange(half, device=timesteps.device) / half)
     angles = timesteps.float()[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 

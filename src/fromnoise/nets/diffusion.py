@@ -93,7 +93,7 @@ class UNet(nn.Module):
 
         Shapes: (B, I, H, W), (B,), (B, N, D), (B, P), (B, G) -> (B, O, H, W)
         Units:  latents of about unit variance; timesteps 0..1000; guidance: features of its scale (LCM)
-        Raises: RequestError if the model wants a pooled text vector and gets none
+        Raises: RequestError if the model wants a pooled text vector or the guidance scale and gets none
         """
         time = self.embed(timesteps, context.dtype, pooled, guidance)
         x, skips = latents, list[Tensor]()
@@ -114,7 +114,9 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Everything that speaks to all pixels alike, as one vector: (B, 4 * base_width)."""
         features = time_features(timesteps, self.spec.base_width).to(dtype)
-        if self.guidance is not None and guidance is not None:
+        if self.guidance is not None:
+            if guidance is None:
+                raise RequestError("this model needs the guidance scale as an input", hint="pass `guidance`")
             features = features + self.guidance(guidance)
         time = self.time(features)
         if self.pooled is not None:

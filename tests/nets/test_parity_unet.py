@@ -1,0 +1,98 @@
+"""Our U-Net against that of diffusers, in the shape of every family."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from mapping import unet_names
+from parity import TOLERANCE, noise, relative_error, share_weights
+
+from fromnoise.nets.blocks import time_features
+from fromnoise.nets.diffusion import UNet
+from fromnoise.specs import SD15, SD21, SDXL, UNetSpec
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = pytest.mark.oracle
+
+# What SDXL is told about the picture: six numbers (sizes, crop), as features, behind the pooled text vector.
+POOLED_TEXT, NUMBERS, FEATURES = 24, 6, 8
+
+
+def small(spec: UNetSpec, **changes: Any) -> UNetSpec:
+    return replace(spec, base_width=16, groups=4, context_width=24, **changes)
+
+
+SD1, SD2 = small(SD15.unet), small(SD21.unet, head_width=8)
+XL = small(
+    SDXL.unet,
+    down=((0, 0), (1, 1), (2, 2)),
+    mid=2,
+    up=((2, 2, 2), (1, 1, 1), (0, 0, 0)),
+    head_width=8,
+    pooled_width=POOLED_TEXT + NUMBERS * FEATURES,
+)
+SHORT = small(SD15.unet, mid=None, down=((1,), (1,), (1,), (1,)), up=((1, 1),) * 4)
+SQUARE, ODD = (16, 16), (9, 13)  # nine and thirteen do not halve: diffusers' "upsample_size"
+
+CASES = [
+    pytest.param(SD1, SQUARE, id="sd1"),
+    pytest.param(SD1, ODD, id="sd1 odd"),
+    pytest.param(SD2, SQUARE, id="sd2"),
+    pytest.param(XL, SQUARE, id="sdxl"),
+    pytest.param(XL, ODD, id="sdxl odd"),
+    pytest.param(replace(SD1, in_channels=9), (8, 16), id="inpaint"),
+    pytest.param(replace(SD1, guidance_width=20), SQUARE, id="lcm"),
+    pytest.param(SHORT, SQUARE, id="without middle"),
+    pytest.param(SD15.unet, (32, 32), id="full", marks=pytest.mark.slow),
+]
+
+
+def oracle(spec: UNetSpec) -> Any:
+    return diffusers.UNet2DConditionModel(
+        in_channels=spec.in_channels,
+        out_channels=spec.out_channels,
+        block_out_channels=tuple(spec.widths),
+        layers_per_block=len(spec.down[0]),
+        down_block_types=tuple("CrossAttnDownBlock2D" if any(d) else "DownBlock2D" for d in spec.down),
+        mid_block_type="UNetMidBlock2DCrossAttn" if spec.mid else None,
+        up_block_types=tuple("CrossAttnUpBlock2D" if any(d) else "UpBlock2D" for d in spec.up),
+        transformer_layers_per_block=tuple(max(d) or spec.mid for d in spec.down),  # the last is the middle's
+        attention_head_dim=tuple(map(spec.heads_for, spec.widths)),  # their name for the number of heads
+        cross_attention_dim=spec.context_width,
+        use_linear_projection=spec.linear_projection,
+        norm_num_groups=spec.groups,
+        time_cond_proj_dim=spec.guidance_width,
+        addition_embed_type="text_time" if spec.pooled_width else None,
+        addition_time_embed_dim=FEATURES,
+        projection_class_embeddings_input_dim=spec.pooled_width,
+    )
+
+
+def test_time_features_are_rounded_as_those_of_the_published_models() -> None:
+    times, width = torch.arange(1000), SD15.unet.base_width
+    theirs = diffusers.models.embeddings.Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
+    assert torch.equal(time_features(times, width), theirs(times))
+
+
+@pytest.mark.parametrize(("spec", "size"), CASES)
+def test_the_unet_is_that_of_its_family(spec: UNetSpec, size: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        theirs, ours = oracle(spec), UNet(spec)
+    share_weights(theirs, ours, unet_names(spec))
+
+    latents, context = noise(2, spec.in_channels, *size), noise(2, 7, spec.context_width)
+    times = torch.tensor([0.5, 981.0])
+    text, numbers = noise(2, POOLED_TEXT), torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
+    features = time_features(numbers.flatten(), FEATURES).reshape(2, -1)
+    pooled = torch.cat([text, features], dim=1) if spec.pooled_width else None
+    guidance = noise(2, spec.guidance_width) if spec.guidance_width else None
+
+    wanted = theirs(
+        latents,
+        times,
+        encoder_hidden_states=context,
+        timestep_cond=guidance,
+        added_cond_kwargs={"text_embeds": text, "time_ids": numbers},
+    ).sample
+    assert relative_error(ours(latents, times, context, pooled, guidance), wanted) <= TOLERANCE

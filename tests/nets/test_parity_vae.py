@@ -1,0 +1,56 @@
+"""Our encoder and decoder against the autoencoder of diffusers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mapping import vae_names
+from parity import TOLERANCE, noise, relative_error, share_weights
+from torch import nn
+
+from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.encoder import Encoder
+from fromnoise.specs import SD15, TINY, VaeSpec
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = pytest.mark.oracle
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(TINY.vae, id="tiny"),
+        pytest.param(replace(TINY.vae, multipliers=(1, 2), blocks=1, latent_channels=6), id="shallow"),
+        pytest.param(replace(TINY.vae, mid_attention=False), id="without attention"),
+        pytest.param(replace(TINY.vae, patch=2, multipliers=(1, 2, 4)), id="patches"),
+        pytest.param(SD15.vae, id="full", marks=pytest.mark.slow),
+    ],
+)
+def test_the_autoencoder_is_that_of_stable_diffusion(spec: VaeSpec) -> None:
+    channels, levels = 3 * spec.patch**2, len(spec.multipliers)
+    with torch.device("meta"):
+        theirs = diffusers.AutoencoderKL(
+            in_channels=channels,
+            out_channels=channels,
+            latent_channels=spec.latent_channels,
+            block_out_channels=tuple(spec.widths),
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            layers_per_block=spec.blocks,
+            norm_num_groups=spec.groups,
+            mid_block_add_attention=spec.mid_attention,
+        )
+        ours = nn.ModuleDict({"encoder": Encoder(spec), "decoder": Decoder(spec)})
+    share_weights(theirs, ours, vae_names(spec))
+
+    pixels = noise(1, 3, 96, 128)
+    found = ours["encoder"](pixels)
+    wanted = theirs.encode(F.pixel_unshuffle(pixels, spec.patch)).latent_dist
+    assert relative_error(found.mean, wanted.mean) <= TOLERANCE
+    assert relative_error(found.log_variance, wanted.logvar) <= TOLERANCE
+
+    latents = noise(*found.mean.shape)
+    painted = F.pixel_shuffle(theirs.decode(latents).sample, spec.patch)
+    assert painted.shape == pixels.shape
+    assert relative_error(ours["decoder"](latents), painted) <= TOLERANCE
