@@ -28,8 +28,15 @@ NEAR: Final = 0.04  # of the frame: what is hidden or a label wide shifts the ed
 
 PARTS: Final = ("object", "count", "colour", "relation", "setting", "time")
 Sort = Literal[
-    "missing", "too few", "too many", "wrong colour", "swapped colour", "wrong side", "wrong setting", "wrong time"
-]  # fmt: skip
+    "missing",
+    "too few",
+    "too many",
+    "wrong colour",
+    "swapped colour",
+    "wrong side",
+    "wrong setting",
+    "wrong time",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,9 @@ class Verdict:
 
     def asked(self) -> dict[str, bool]:
         """The parts of which the text says something, and whether each is right."""
-        return {part: right for part in PARTS if (right := cast(bool | None, getattr(self, part))) is not None}
+        return {
+            part: right for part in PARTS if (right := cast(bool | None, getattr(self, part))) is not None
+        }
 
     @property
     def right(self) -> bool:

@@ -8,7 +8,7 @@ has the aspect of several in a row is cut where it is narrow.
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp, log
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,10 +18,11 @@ from fromnoise.world.vocabulary import THINGS
 
 SPECK: Final = 0.004  # of the frame: pieces below this are not things; the smallest things have 0.006
 SEVERAL: Final = 1.7  # times the aspect of one
+SHORTEST: Final = 3  # pixels: a piece is not cut into parts below this
 NECK: Final = 0.5  # of the greatest breadth: so narrow must a piece be where it is cut
 REACH: Final = 0.5  # of the larger piece's longer side: pieces of one thing are no further apart
 FITS: Final = 0.25  # in log(aspect): as near as this to its kind's outline, pieces together are one thing
-LEVEL: Final = 0.75  # of the smaller piece's side: pieces of one thing lie beside each other, not askew
+LEVEL: Final = 0.75  # of the shorter side: pieces of one thing lie beside each other, not askew
 NEIGHBOURS: Final = ((0, 1), (1, 0), (1, 1), (1, -1))  # rows down, columns right; the other four by symmetry
 
 
@@ -89,10 +90,8 @@ def pieces_of(kinds: Tensor) -> list[Piece]:
     """The connected pieces of a map, specks left out; the largest first.  Shapes: (H, W)"""
     height, width = kinds.shape
     flat, label = kinds.flatten(), components(kinds)
-    pixels = torch.nonzero(flat)[:, 0]
-    labels, sizes = torch.unique(label[pixels], return_counts=True)
-    large = labels[sizes >= SPECK * height * width]
-    found = [pixels[label[pixels] == one] for one in large]
+    sizes = torch.bincount(label[flat > 0], minlength=len(flat))
+    found = (torch.nonzero(label == one)[:, 0] for one in torch.nonzero(sizes >= SPECK * len(flat))[:, 0])
     pieces = [Piece(int(flat[members[0]]), members, height, width) for members in found]
     return sorted(pieces, key=lambda piece: -len(piece.pixels))
 
@@ -117,6 +116,8 @@ def cut(piece: Piece) -> list[Piece]:
         return [piece]
     along = piece.pixels % piece.width if piece.stretch > 1 else piece.pixels // piece.width
     breadth = torch.bincount(along - along.min())
+    if len(breadth) < SHORTEST * count:
+        return [piece]
     stride, necks = len(breadth) / count, list[int]()
     for k in range(1, count):
         low, high = round((k - 0.25) * stride), round((k + 0.25) * stride) + 1
@@ -124,7 +125,9 @@ def cut(piece: Piece) -> list[Piece]:
     if any(int(breadth[n]) > NECK * int(breadth.max()) for n in necks):
         return [piece]
     which = torch.bucketize(along - along.min(), torch.tensor(necks, device=along.device), right=True)
-    return [piece.part(which == k) for k in range(count)]
+    parts = [piece.part(which == k) for k in range(count)]
+    smallest = min(len(part.pixels) for part in parts)
+    return parts if smallest >= SPECK * piece.height * piece.width else [piece]
 
 
 def belongs(part: Piece, thing: Piece) -> bool:
@@ -132,9 +135,9 @@ def belongs(part: Piece, thing: Piece) -> bool:
     if part.kind != thing.kind:
         return False
     a, b = part.box, thing.box
-    gaps = max(a.left, b.left) - min(a.right, b.right), max(a.top, b.top) - min(a.bottom, b.bottom)
-    sides, reach = (a.right - a.left, a.bottom - a.top), max(b.right - b.left, b.bottom - b.top)
-    beside = any(-gap >= LEVEL * side for gap, side in zip(gaps, sides, strict=True))
-    return (
-        beside and max(gaps) <= REACH * reach and thing.with_(part).misfit <= max(thing.misfit, FITS)
-    )
+    widths, heights = (a.right - a.left, b.right - b.left), (a.bottom - a.top, b.bottom - b.top)
+    across = min(a.right, b.right) - max(a.left, b.left)  # the overlap; below 0 it is a gap
+    down = min(a.bottom, b.bottom) - max(a.top, b.top)
+    level = across >= LEVEL * min(widths) or down >= LEVEL * min(heights)
+    near = min(across, down) >= -REACH * max(widths[1], heights[1])
+    return level and near and thing.with_(part).misfit <= max(thing.misfit, FITS)

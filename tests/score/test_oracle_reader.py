@@ -1,0 +1,139 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from fromnoise.errors import RequestError, StorageError, WeightsError
+from fromnoise.nets.oracle import Oracle, Sighting
+from fromnoise.score import OracleReader, load_oracle, save_oracle
+from fromnoise.score import oracle as room
+from fromnoise.specs import OracleSpec
+from fromnoise.world import sample_scene, scene_seed
+from fromnoise.world.check import sightings
+from fromnoise.world.render import render
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
+
+SPEC = OracleSpec(
+    kinds=len(THINGS) + 1, colours=len(COLOURS) + 1, settings=len(SETTINGS), times=len(TIMES), width=8
+)
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return Oracle(SPEC).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def file(oracle: Oracle, tmp_path: Path) -> Path:
+    path = tmp_path / "oracle.safetensors"
+    save_oracle(oracle, path, torch.float32)
+    return path
+
+
+class Clairvoyant(nn.Module):
+    """Answers with the truth about pictures it is given in order."""
+
+    def __init__(self, truth: Sighting) -> None:
+        super().__init__()
+        self.truth, self.at = truth, 0
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, pixels: Tensor) -> Sighting:
+        part = slice(self.at, self.at + len(pixels))
+        self.at += len(pixels)
+        t = self.truth
+        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part])
+
+
+def test_logits_become_what_label_maps_say() -> None:
+    scenes = [sample_scene(scene_seed(4, index)) for index in range(5)]
+    drawn = render(scenes, 64)
+    kinds, colours = drawn.kinds[:, 2::4, 2::4].long(), drawn.colours[:, 2::4, 2::4].long()
+    truth = Sighting(
+        one_hot(kinds, SPEC.kinds).permute(0, 3, 1, 2),
+        one_hot(colours, SPEC.colours).permute(0, 3, 1, 2),
+        one_hot(torch.tensor([SETTINGS.index(s.setting) for s in scenes]), SPEC.settings),
+        one_hot(torch.tensor([TIMES.index(s.time) for s in scenes]), SPEC.times),
+    )
+    read = OracleReader(Clairvoyant(truth), batch=2)  # type: ignore[arg-type]
+    wanted = [sightings(k, c, s.setting, s.time) for s, k, c in zip(scenes, kinds, colours, strict=True)]
+    assert read(drawn.pixels.float() / 127.5 - 1) == wanted
+
+
+def test_a_real_oracle_reads_every_picture_whatever_the_batch(oracle: Oracle) -> None:
+    pixels = torch.rand(5, 3, 64, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    one, many = OracleReader(oracle, batch=1)(pixels), OracleReader(oracle, batch=8)(pixels)
+    assert len(one) == 5
+    assert one == many
+
+
+def test_a_size_that_the_oracle_cannot_halve_is_refused(oracle: Oracle) -> None:
+    with pytest.raises(RequestError, match="40x64 is not in multiples of 16"):
+        OracleReader(oracle)(torch.zeros(1, 3, 64, 40))
+
+
+def test_a_saved_oracle_answers_as_before(oracle: Oracle, file: Path) -> None:
+    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    again = load_oracle(file)
+    assert again.spec == SPEC
+    assert torch.equal(again(pixels).kinds, oracle(pixels).kinds)
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(oracle: Oracle, file: Path) -> None:
+    small = file.with_name("small.safetensors")
+    save_oracle(oracle, small)
+    assert small.stat().st_size < 0.6 * file.stat().st_size
+    assert {p.dtype for p in load_oracle(small).parameters()} == {torch.float32}
+
+
+def test_one_changed_byte_is_noticed(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"oracle\.safetensors is damaged: its SHA-256"):
+        load_oracle(file)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".sha256"])
+def test_a_missing_file_is_named(file: Path, suffix: str) -> None:
+    file.with_suffix(suffix).unlink()
+    with pytest.raises(StorageError, match=r"cannot read the oracle oracle\.safetensors"):
+        load_oracle(file)
+
+
+def test_an_oracle_of_another_world_is_refused(
+    oracle: Oracle, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "WORDS", room.WORDS | {"times": ("day", "night", "sunset")})
+        save_oracle(oracle, file)
+    with pytest.raises(WeightsError, match="a world with other times"):
+        load_oracle(file)
+
+
+def test_tensors_that_do_not_fit_the_spec_are_refused(oracle: Oracle, file: Path) -> None:
+    oracle.spec = replace(SPEC, width=16)
+    save_oracle(oracle, file)
+    with pytest.raises(WeightsError, match="holds no oracle that we can read"):
+        load_oracle(file)
+
+
+def test_a_file_that_is_no_oracle_is_refused(file: Path) -> None:
+    from hashlib import sha256
+
+    data = b"not a safetensors file at all"
+    file.write_bytes(data)
+    file.with_suffix(".sha256").write_text(sha256(data).hexdigest())
+    with pytest.raises(WeightsError, match="holds no oracle that we can read"):
+        load_oracle(file)
+
+
+def test_saving_into_nowhere_is_one_clear_error(oracle: Oracle, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot write"):
+        save_oracle(oracle, tmp_path / "no" / "oracle.safetensors")
