@@ -1,0 +1,184 @@
+"""Make the parts of the documentation that a program can make better than a hand.
+
+python docs/make.py words                                 the tables in docs/world.md
+python docs/make.py card [--model FILE] [--score FILE]    the facts in docs/model-card.md
+python docs/make.py gallery [--model FILE]                docs/pictures/gallery.png
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fromnoise import Pipeline, load
+from fromnoise.train.handover import CLIP, ORACLE, UNET, VAE
+from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
+from fromnoise.weights.native import Parts, load_native
+from fromnoise.world import parse, publish
+from fromnoise.world.splits import withheld_pairs
+from fromnoise.world.vocabulary import COLOURS, COUNTS, RELATIONS, SETTINGS, SIZES, TEXTURES, THINGS, TIMES
+
+DOCS = Path(__file__).parent
+EMBEDDED = FOLDER / MODEL_FILE
+
+PROMPTS = (
+    "a red lighthouse on an island at sunset",
+    "a purple whale in the sea at night",
+    "a white cat in a meadow by day",
+    "a blue car in the desert at sunset",
+    "a yellow balloon in the snow by day",
+    "a pink house on a beach at sunset",
+    "an orange fish in the sea by day",
+    "a black castle in the snow at night",
+    "three yellow balloons on a beach by day",
+    "a gold star on paper",
+    "a green cat in a forest by day",
+    "a blue whale in the desert by day",
+)
+SEED = 0  # of every picture: none is picked
+COLUMNS, ENLARGE, GAP = 4, 2, 6
+FONT_SIZE = 13
+BELOW = FONT_SIZE + 6  # pixels, for the prompt
+
+STAGES = (ORACLE, VAE, CLIP, UNET)  # in the order they are trained; a model file has them by name
+
+
+# --- the gallery ---
+
+
+def unseen(prompt: str) -> bool:
+    """Does the prompt name a combination that training never showed?"""
+    atoms = parse(prompt)
+    return any(
+        (thing.colour, thing.kind) in withheld_pairs("H1")
+        or (atoms.setting, thing.kind) in withheld_pairs("H4")
+        or (thing.count > 1 and (COUNTS[thing.count - 1], thing.kind) in withheld_pairs("H3"))
+        for thing in atoms.things
+    )
+
+
+def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS) -> Image.Image:
+    """One picture a prompt, its prompt below it; a star marks what training never showed."""
+    pictures = [pipe(prompt, seed=SEED).images[0] for prompt in prompts]
+    wide, high = (side * ENLARGE for side in pictures[0].size)
+    rows = -(-len(prompts) // COLUMNS)
+    page = Image.new("RGB", (COLUMNS * (wide + GAP) - GAP, rows * (high + BELOW + GAP) - GAP), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(FONT_SIZE)
+    for k, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
+        left, top = k % COLUMNS * (wide + GAP), k // COLUMNS * (high + BELOW + GAP)
+        page.paste(picture.resize((wide, high), Image.Resampling.LANCZOS), (left, top))
+        pen.text((left + 2, top + high + 2), prompt + " *" * unseen(prompt), fill="black", font=font)
+    return page
+
+
+# --- the words of the world ---
+
+
+def words() -> str:
+    """The vocabulary, and what training never sees of it."""
+    rows = {
+        "things": THINGS,
+        "colours": COLOURS,
+        "settings": SETTINGS,
+        "times": TIMES,
+        "sizes": filter(None, SIZES),
+        "patterns": TEXTURES[1:],
+        "counts": COUNTS[:4],
+        "relations": RELATIONS,
+    }
+    split = publish()
+    lost = {"H1 colour × thing": "H1", "H3 count × thing": "H3", "H4 setting × thing": "H4"}
+    lines = ["| Sort | How many | Words |", "|---|---|---|"]
+    for sort, found in rows.items():
+        listed = list(found)
+        lines.append(f"| {sort} | {len(listed)} | {', '.join(listed)} |")
+    lines += ["", "| Kept from training | How many | Which |", "|---|---|---|"]
+    lines += [f"| {title} | {len(split[key])} | {', '.join(split[key])} |" for title, key in lost.items()]
+    return "\n".join([*lines, f"| H2 relation × two things | {len(split['H2'])} | `publish()` lists them |"])
+
+
+# --- the model card ---
+
+
+def facts(parts: Parts, size: int) -> str:
+    """What a model file says of itself.  Raises: SystemExit unless `fromnoise train assemble` made it"""
+    if "card" not in parts.about:
+        raise SystemExit("this model carries no card; only `fromnoise train assemble` writes one")
+    made: Mapping[str, Any] = parts.about["card"]
+    numbers = {name: sum(p.numel() for p in module.parameters()) for name, module in parts.modules()}
+    lines = ["| Fact | |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in _told(parts, made, numbers, size)]
+    lines += [
+        "",
+        "| Stage | Steps | Batch | Learning rate | Hours | Last validation |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in sorted(made["stages"], key=STAGES.index):
+        stage = made["stages"][name]
+        figures = ", ".join(f"{what} {value:g}" for what, value in stage["figures"].items()) or "–"
+        recipe, hours = stage["recipe"], stage["seconds"] / 3600
+        lines.append(
+            f"| {name} | {stage['steps']} | {recipe['batch']} | {recipe['lr']:g} | {hours:.2f} | {figures} |"
+        )
+    return "\n".join(lines)
+
+
+def _told(
+    parts: Parts, made: Mapping[str, Any], numbers: Mapping[str, int], size: int
+) -> Iterator[tuple[str, str]]:
+    yield "Name", made["model"]
+    yield "File", f"{size / 1e6:.1f} MB, SHA-256 `{parts.sha256}`"
+    yield "Numbers in it", ", ".join(f"{name} {count:,}" for name, count in numbers.items())
+    yield "Picture", f"{parts.spec.defaults.width} × {parts.spec.defaults.height} pixels"
+    yield "Trained on", f"{made['scenes']:,} scenes, until {made['date']}"
+    yield "Hours in all", f"{made['seconds'] / 3600:.2f}"
+    yield "Words in its captions", str(len(parts.about.get("words", ())))
+
+
+# --- writing ---
+
+
+def replaced(text: str, part: str, body: str) -> str:
+    """The text with a new body between `<!-- part: … -->` and `<!-- /part -->`."""
+    pattern = re.compile(rf"(<!-- {part}: [^\n]*-->\n).*?(<!-- /{part} -->)", re.DOTALL)
+    changed, count = pattern.subn(lambda found: f"{found[1]}\n{body.strip()}\n\n{found[2]}", text)
+    if count != 1:
+        raise SystemExit(f"there are {count} places for {part!r}, not 1")
+    return changed
+
+
+def rewrite(path: Path, part: str, body: str) -> None:
+    """Replace one part of a page, and say so."""
+    path.write_text(replaced(path.read_text(encoding="utf-8"), part, body), encoding="utf-8")
+    print(path)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("words", "card", "gallery"))
+    parser.add_argument("--model", type=Path, default=EMBEDDED, help="else the embedded one")
+    parser.add_argument("--score", type=Path, help="what `fromnoise score` printed")
+    parser.add_argument("--folder", type=Path, default=DOCS, help="else this one")
+    asked = parser.parse_args()
+    match asked.what:
+        case "words":
+            rewrite(asked.folder / "world.md", "words", words())
+        case "card":
+            card = asked.folder / "model-card.md"
+            rewrite(card, "facts", facts(load_native(asked.model), asked.model.stat().st_size))
+            if asked.score:
+                rewrite(card, "score", asked.score.read_text(encoding="utf-8"))
+        case _:
+            path = asked.folder / "pictures" / "gallery.png"
+            gallery(load(None if asked.model == EMBEDDED else asked.model)).save(path, optimize=True)
+            print(path)
+
+
+if __name__ == "__main__":
+    main()
