@@ -27,6 +27,7 @@ from fromnoise.specs import ModelSpec
 
 HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
 FORMAT: Final = 1
+PUBLIC: Final = 0o644  # safetensors leaves its files to their owner alone; a model is there to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ def save_native(parts: Parts, path: str | os.PathLike[str], *, dtype: torch.dtyp
         save_file(tensors, partial, metadata={HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)})
         with partial.open("rb") as file:
             os.fsync(file.fileno())
+        partial.chmod(PUBLIC)
         partial.replace(target)
     except (OSError, SafetensorError) as error:
         raise StorageError(f"cannot write {target}: {error}") from error

@@ -1,0 +1,81 @@
+"""Stage: the decoder goes on alone. The encoder, and so every cached latent, stays as it is.
+
+Source: as was done to Stable Diffusion's decoder after its release (the "ft-MSE" autoencoder)
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.encoder import Encoder, LatentGaussian
+from fromnoise.nets.oracle import Oracle
+from fromnoise.specs import VaeSpec
+from fromnoise.train.pool import Pool, batch_at, divided
+from fromnoise.train.recipe import Recipe
+from fromnoise.train.state import generator
+from fromnoise.train.vae import (
+    CROP,
+    EDGE_WEIGHT,
+    FULL_FRAME_EVERY,
+    LOOK_WEIGHT,
+    SQUARE_WEIGHT,
+    crop,
+    edges_apart,
+    look_at,
+    unlike,
+)
+
+SHAKE = 0.03  # of the latents' spread: noise on them, for a U-Net's latents are never quite right
+
+
+class DecoderTask:
+    """Rebuild crops of the pool's pictures from the latents of a finished encoder."""
+
+    name = "decoder"
+
+    def __init__(
+        self,
+        spec: VaeSpec,
+        pool: Pool,
+        recipe: Recipe,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        oracle: Oracle | None = None,
+    ) -> None:
+        """`decoder` is trained in place, and begins as it is."""
+        self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.modules = decoder.train()
+        self.oracle = oracle.eval().requires_grad_(False) if oracle else None
+        self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Distances between a picture and its rebuilt self."""
+        chance = generator(self.seed, 7, step)
+        full = step % FULL_FRAME_EVERY == 0
+        batch = max(1, self.batch // 4) if full else self.batch
+        pixels = self.pool.pictures(batch_at(step, batch, self.trained_on, self.seed))
+        if not full:
+            pixels = crop(pixels, CROP, chance)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                latent: LatentGaussian = self.encoder(pixels)
+            noise = torch.randn(latent.mean.shape, generator=chance)
+            rebuilt: Tensor = self.modules(latent.mean + SHAKE * latent.mean.std() * noise)
+            seen = unlike(self.oracle, rebuilt, pixels)
+        rebuilt = rebuilt.float()
+        losses = {
+            "absolute": (rebuilt - pixels).abs().mean(),
+            "square": SQUARE_WEIGHT * F.mse_loss(rebuilt, pixels),
+            "edges": EDGE_WEIGHT * edges_apart(rebuilt, pixels),
+            "look": LOOK_WEIGHT * seen,
+        }
+        return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
+
+    def look(self, folder: Path, step: int) -> dict[str, float]:
+        """Peak signal-to-noise ratio on whole held-out pictures; leaves a sheet."""
+        return look_at(self.encoder, self.modules, self.pool.pictures(self.held_out), folder, step)

@@ -1,0 +1,57 @@
+"""Files that survive a kill or a power cut: after it, the old file is there, or the new one, whole."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shutil import disk_usage
+
+from fromnoise.errors import StorageError
+
+UNFINISHED = ".part"
+WAY_OUT = "free some space, or name another folder"
+
+
+@contextmanager
+def replacing(path: Path, keep_as: Path | None = None) -> Generator[Path]:
+    """Lend a name to write to; what is written there then takes the place of `path`, durably.
+
+    `keep_as`: what `path` held until then moves there; one of the two is whole at every moment
+    Raises: StorageError if it cannot be written; then `path` is as it was
+    """
+    part = path.with_name(path.name + UNFINISHED)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _flush(part)
+        if keep_as is not None and path.exists():
+            path.replace(keep_as)
+        part.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}", hint=WAY_OUT) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def require_room(folder: Path, needed: int) -> None:
+    """Find out early that a disk is too full.  Units: bytes  Raises: StorageError"""
+    free = disk_usage(folder).free
+    if free < needed:
+        there = f"its disk has {readable(free)} free"
+        raise StorageError(f"{folder} needs {readable(needed)} for checkpoints, {there}", hint=WAY_OUT)
+
+
+def readable(size: int) -> str:
+    """512 bytes, 83.2 MB."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size} bytes"

@@ -1,0 +1,84 @@
+"""What one stage of a run leaves in its folder for the next ones."""
+
+from pathlib import Path
+from typing import Final, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.errors import StorageError, WeightsError
+from fromnoise.nets.decoder import Decoder
+from fromnoise.specs import ModelSpec, VaeSpec
+from fromnoise.text import Tokenizer
+from fromnoise.train.loop import Run
+from fromnoise.train.pool import Pool
+from fromnoise.train.recipe import Recipe, Task
+from fromnoise.train.state import Checkpoint, newest, read_checkpoint, under, write_checkpoint
+
+M = TypeVar("M", bound=nn.Module)
+
+# the folders of a run, in the order they are made
+POOL, ORACLE, VAE, CLIP, LATENTS, UNET = "pool", "oracle", "vae", "clip", "latents", "unet"
+DECODER: Final = "decoder"  # after the autoencoder, at any time: the encoder and the latents stay
+WEIGHTS: Final = "weights.safetensors"  # what a finished stage hands on
+TOKENIZER: Final = "tokenizer.json"
+
+
+def export(task: Task, recipe: Recipe, folder: Path) -> None:
+    """Write the averaged weights of a run: what the next stages and the shipped model use."""
+    run = Run(task, recipe, folder)
+    tensors = run.ema.averages if run.ema else {n: p.detach() for n, p in run.parameters.items()}
+    write_checkpoint(folder / WEIGHTS, tensors, run.facts())
+
+
+def handed_on(folder: Path) -> Checkpoint:
+    """The weights of a finished stage, or the newest averages of an unfinished one.
+
+    Raises: StorageError if the stage was never trained; WeightsError if its files are damaged
+    """
+    if (folder / WEIGHTS).exists():
+        return read_checkpoint(folder / WEIGHTS)
+    if found := newest(folder):
+        tensors = found.checkpoint.tensors
+        return Checkpoint(under("ema", tensors) or under("model", tensors), found.checkpoint.facts)
+    command = f"fromnoise train {folder.name} {folder.parent}"
+    raise StorageError(f"{folder} holds no weights", hint=f"train them first: {command}")
+
+
+def load_part(module: M, folder: Path, prefix: str = "") -> M:
+    """Fill a module with what a stage hands on.  Raises: StorageError, WeightsError"""
+    tensors = handed_on(folder).tensors
+    try:
+        module.load_state_dict(under(prefix, tensors) if prefix else tensors)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{folder} holds another network than this model's: {problem}") from error
+    return module.eval()
+
+
+def load_decoder(folder: Path, spec: VaeSpec) -> Decoder:
+    """The run's best decoder: trained on alone, if it was.  Raises: StorageError, WeightsError"""
+    if (folder / DECODER).exists():
+        return load_part(Decoder(spec), folder / DECODER)
+    return load_part(Decoder(spec), folder / VAE, "decoder")
+
+
+def load_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
+    """The run's tokenizer.  Raises: StorageError, WeightsError if its numbers are not the text tower's"""
+    if not (folder / TOKENIZER).exists():
+        hint = f"train one: fromnoise train tokenizer {folder}"
+        raise StorageError(f"{folder} holds no tokenizer", hint=hint)
+    tokenizer, text = Tokenizer.load(folder / TOKENIZER), spec.texts[0]
+    if (tokenizer.size, tokenizer.context, tokenizer.end) != (text.vocab, text.context, text.end):
+        raise WeightsError(
+            f"{folder / TOKENIZER} has {tokenizer.size} tokens, {tokenizer.context} at once; "
+            f"{spec.name} reads {text.vocab}, {text.context} at once",
+            hint=f"train it again: fromnoise train tokenizer {folder}",
+        )
+    return tokenizer
+
+
+def tokens_of(tokenizer: Tokenizer, pool: Pool) -> Tensor:
+    """All captions of a pool: (N, captions a scene, context), int16."""
+    rows = [torch.tensor(tokenizer(texts).ids, dtype=torch.int16) for texts in pool.captions]
+    return torch.stack(rows)

@@ -1,0 +1,239 @@
+"""The loop that every stage shares: steps, learning rate, averages, checkpoints, log, pictures on the way."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.errors import NonFiniteError, WeightsError
+from fromnoise.train.durable import require_room
+from fromnoise.train.ema import Ema
+from fromnoise.train.log import Log
+from fromnoise.train.recipe import Progress, Recipe, Task
+from fromnoise.train.state import (
+    DAMAGED,
+    LATEST,
+    Found,
+    keep,
+    newest,
+    prefixed,
+    under,
+    write_checkpoint,
+)
+
+TRUNK = "trunk.safetensors"  # the state before the learning rate fell: a longer run goes on from here
+ROOM = 2  # checkpoints that must fit on the disk: the newest, and the one being written
+
+
+def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> Iterator[Progress]:
+    """Train until `recipe.steps`, going on from the folder's newest checkpoint.
+
+    It yields after every step, so that whoever iterates can stop after any; stopping saves. An exception in
+    the middle of a step saves nothing: what is on the disk is always the state between two steps.
+
+    Raises: NonFiniteError if the numbers leave the finite range; WeightsError for another model's checkpoint;
+            StorageError if the disk is too full for checkpoints
+    """
+    run = Run(task, recipe, folder)
+    require_room(folder, ROOM * run.size())
+    meter, log, saved = Meter(run), Log(folder), time.monotonic()
+    yield log.write(meter.progress({}, run.notes))
+    try:
+        while run.step < recipe.steps:
+            meter.count(run.train_step())
+            looks = run.step % recipe.look_every == 0 or run.step == recipe.steps
+            seen = run.look() if looks else {}
+            if looks or run.step % report_every == 0:
+                yield log.write(meter.progress(meter.means() | seen))
+            else:
+                yield meter.progress({})
+            if time.monotonic() - saved > recipe.save_every:
+                run.save()
+                saved = time.monotonic()
+    finally:
+        run.save()
+
+
+class Run:
+    """A task with its optimiser and averages, on its way through a recipe."""
+
+    def __init__(self, task: Task, recipe: Recipe, folder: Path) -> None:
+        self.task, self.recipe, self.folder = task, recipe, folder
+        self.parameters = dict(task.modules.named_parameters())
+        self.optimiser = torch.optim.AdamW(
+            list(self.parameters.values()),
+            lr=recipe.lr,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        self.ema = Ema(task.modules, recipe.ema) if recipe.ema else None
+        self.step = self.saved_step = 0
+        self.between_steps = True  # else the weights, the moments and the averages are of different moments
+        self.notes: tuple[str, ...] = ()
+        folder.mkdir(parents=True, exist_ok=True)
+        if found := newest(folder):
+            self.resume(found)
+
+    def train_step(self) -> dict[str, float]:
+        """One batch, one update.  Raises: NonFiniteError, before anything is updated"""
+        self.between_steps = False
+        if self.step == self.recipe.falls_at:
+            write_checkpoint(self.folder / TRUNK, self.tensors(), self.facts())
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.recipe.rate(self.step)
+        loss, figures = self.task.loss(self.step)
+        value = self._finite("loss", loss)
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip)
+        self._finite("gradient", norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.step += 1
+        if self.ema:
+            self.ema.update(self.task.modules, self.step)
+        self.between_steps = True
+        return {"loss": value, **figures}
+
+    def _finite(self, what: str, number: Tensor) -> float:
+        if not isfinite(value := number.item()):
+            raise NonFiniteError(
+                f"the {self.task.name} {what} is {value} at step {self.step}",
+                hint=f"lower the learning rate ({self.recipe.lr:g}); {self.folder} holds the last good state",
+            )
+        return value
+
+    def look(self) -> dict[str, float]:
+        """Let the task judge itself with the weights that would be exported."""
+        self.between_steps = False
+        with self.averaged(), torch.no_grad():
+            self.task.modules.eval()
+            figures = self.task.look(self.folder, self.step)
+            self.task.modules.train()
+        self.between_steps = True
+        return figures
+
+    def averaged(self) -> "Borrowed":
+        """The averaged weights, for as long as the `with` lasts."""
+        return Borrowed(self.parameters, self.ema.averages if self.ema else {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resume needs."""
+        moments: dict[str, Tensor] = {}
+        for name, parameter in self.parameters.items():
+            moments |= {f"{name}.{kind}": t for kind, t in self.optimiser.state[parameter].items()}
+        tensors = prefixed("model", self.parameters) | prefixed("optimiser", moments)
+        return tensors | (prefixed("ema", self.ema.averages) if self.ema else {})
+
+    def size(self) -> int:
+        """About how many bytes a checkpoint takes: the weights, two moments, the averages."""
+        copies = 4 if self.ema else 3
+        return copies * sum(p.numel() * p.element_size() for p in self.parameters.values())
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        return {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe)}
+
+    def save(self) -> None:
+        """Make this moment durable, unless it is already, or lies in the middle of a step."""
+        if self.between_steps and self.step != self.saved_step:
+            keep(self.folder, self.tensors(), self.facts())
+            self.saved_step = self.step
+
+    def resume(self, found: Found) -> None:
+        """Take up a checkpoint exactly.  Raises: WeightsError if it is another task's or network's"""
+        tensors, facts = found.checkpoint.tensors, found.checkpoint.facts
+        self._compare(found)
+        with torch.no_grad():
+            weights = under("model", tensors)
+            for name, parameter in self.parameters.items():
+                parameter.copy_(weights[name])
+        for name, tensor in under("optimiser", tensors).items():
+            of, kind = name.rsplit(".", 1)
+            # in the layout of its parameter: the fused optimiser pairs numbers by their place in memory
+            like = self.parameters[of] if tensor.shape == self.parameters[of].shape else tensor
+            self.optimiser.state[self.parameters[of]][kind] = torch.empty_like(like).copy_(tensor)
+        if self.ema:
+            self.ema.load(under("ema", tensors) or weights)
+        self.step = self.saved_step = facts["step"]
+        self.notes = tuple(self._notes(found))
+        if found.damage and found.path.name != LATEST:
+            (self.folder / LATEST).replace(self.folder / DAMAGED)  # or it would be kept as the previous one
+
+    def _compare(self, found: Found) -> None:
+        task = found.checkpoint.facts.get("task")
+        theirs = {n: tuple(t.shape) for n, t in under("model", found.checkpoint.tensors).items()}
+        ours = {n: tuple(p.shape) for n, p in self.parameters.items()}
+        if task != self.task.name:
+            problem = f"holds a training of {task}, not of {self.task.name}"
+        elif theirs != ours:
+            name = min(n for n in theirs.keys() | ours.keys() if theirs.get(n) != ours.get(n))
+            problem = f"holds another {task}: {name} is {theirs.get(name)} in it, {ours.get(name)} in ours"
+        else:
+            return
+        raise WeightsError(f"{found.path} {problem}", hint="name an empty folder to start a new run")
+
+    def _notes(self, found: Found) -> Iterator[str]:
+        if found.damage:
+            yield f"{found.damage}; going back to {found.path.name}"
+        yield f"going on from step {self.step}"
+        if changes := ", ".join(self.recipe.changes(found.checkpoint.facts["recipe"])):
+            yield f"the recipe has changed: {changes}"
+        if self.step >= self.recipe.steps:
+            yield f"nothing left to train: {self.step} of {self.recipe.steps} steps are done"
+
+
+class Meter:
+    """How fast a run goes, and the means of its figures."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.first, self.began = run, run.step, time.monotonic()
+        self.sums: dict[str, float] = {}
+        self.counted = 0
+
+    def count(self, figures: Mapping[str, float]) -> None:
+        """Add a step's figures."""
+        self.counted += 1
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Of the steps since the last time it was asked."""
+        means = {name: total / self.counted for name, total in self.sums.items()}
+        self.sums, self.counted = {}, 0
+        return means
+
+    def progress(self, figures: Mapping[str, float], notes: tuple[str, ...] = ()) -> Progress:
+        """This moment."""
+        run, recipe = self.run, self.run.recipe
+        steps, seconds = run.step - self.first, time.monotonic() - self.began
+        return Progress(
+            step=run.step,
+            of=recipe.steps,
+            rate=recipe.rate(max(0, run.step - 1)),
+            pictures_per_second=recipe.batch * steps / seconds if seconds else 0.0,
+            seconds_left=seconds / steps * (recipe.steps - run.step) if steps else None,
+            figures=figures,
+            notes=notes,
+        )
+
+
+class Borrowed:
+    """Other values in a module's parameters, put back afterwards."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], values: Mapping[str, Tensor]) -> None:
+        self.pairs = [(parameters[name], value) for name, value in values.items()]
+        self.own = [parameter.data for parameter, _ in self.pairs]
+
+    def __enter__(self) -> None:
+        for parameter, value in self.pairs:
+            parameter.data = value
+
+    def __exit__(self, *_: object) -> None:
+        for (parameter, _borrowed), own in zip(self.pairs, self.own, strict=True):
+            parameter.data = own

@@ -1,0 +1,75 @@
+"""Stage: the oracle, which names what stands where. It checks pictures, and tells how alike two look."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fromnoise.nets.oracle import Oracle, Sighting
+from fromnoise.specs import OracleSpec
+from fromnoise.train.pool import Pool, batch_at, divided
+from fromnoise.train.recipe import Recipe
+from fromnoise.train.state import generator
+
+NOTHING_WEIGHT = 0.3  # most places hold nothing; they should not drown the things
+
+
+class OracleTask:
+    """Learn every label of the pool from its pictures, blurred and noisy ones included."""
+
+    name = "oracle"
+
+    def __init__(self, spec: OracleSpec, pool: Pool, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        oracle: Any = Oracle(spec)
+        self.modules: Oracle = oracle.to(memory_format=torch.channels_last)
+        self.pool, self.batch, self.seed = pool, recipe.batch, recipe.seed
+        self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of the four heads."""
+        index = batch_at(step, self.batch, self.trained_on, self.seed)
+        pixels = spoil(self.pool.pictures(index), generator(self.seed, 2, step))
+        with torch.autocast("cpu", torch.bfloat16):
+            seen: Sighting = self.modules(pixels.contiguous(memory_format=torch.channels_last))
+        losses = self._losses(seen, index)
+        return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
+
+    def _losses(self, seen: Sighting, index: Tensor) -> dict[str, Tensor]:
+        return {
+            "kinds": _places(seen.kinds, self.pool.kinds[index]),
+            "colours": _places(seen.colours, self.pool.colours[index]),
+            "setting": 0.3 * F.cross_entropy(seen.setting.float(), self.pool.setting[index]),
+            "time": 0.3 * F.cross_entropy(seen.time.float(), self.pool.time[index]),
+        }
+
+    def look(self, folder: Path, step: int) -> dict[str, float]:
+        """Shares of places and pictures that are named right, on pictures that were never trained on."""
+        index = self.held_out
+        seen: Sighting = self.modules(self.pool.pictures(index))
+        kinds, colours = self.pool.kinds[index], self.pool.colours[index]
+        thing = kinds > 0
+        return {
+            "kind_right": (seen.kinds.argmax(1) == kinds)[thing].float().mean().item(),
+            "nothing_right": (seen.kinds.argmax(1) == kinds)[~thing].float().mean().item(),
+            "colour_right": (seen.colours.argmax(1) == colours)[thing].float().mean().item(),
+            "setting_right": (seen.setting.argmax(1) == self.pool.setting[index]).float().mean().item(),
+            "time_right": (seen.time.argmax(1) == self.pool.time[index]).float().mean().item(),
+        }
+
+
+def _places(logits: Tensor, labels: Tensor) -> Tensor:
+    weight = torch.ones(logits.shape[1])
+    weight[0] = NOTHING_WEIGHT
+    return F.cross_entropy(logits.float(), labels.long(), weight=weight)
+
+
+def spoil(pixels: Tensor, chance: torch.Generator) -> Tensor:
+    """Make some pictures of a batch soft, some noisy: the oracle must also read what a young model draws."""
+    soft = F.interpolate(F.avg_pool2d(pixels, 2), scale_factor=2, mode="bilinear")
+    strength = torch.rand(len(pixels), 2, 1, 1, 1, generator=chance)
+    pixels = torch.where(strength[:, 0] < 0.3, soft, pixels)
+    noise = torch.randn(pixels.shape, generator=chance)
+    return pixels + 0.1 * (strength[:, 1] - 0.5).clamp_min(0) * noise

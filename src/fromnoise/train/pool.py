@@ -1,0 +1,156 @@
+"""A pool of rendered scenes on disk: made once, in shards, and read by every stage.
+
+A shard holds, for each scene, its picture, which thing stands where, and a few captions.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from fromnoise.errors import RequestError, StorageError, WeightsError
+from fromnoise.train.state import FACTS, generator, write_checkpoint
+from fromnoise.train.tensorfile import TensorFile, open_tensors
+from fromnoise.world import Mix, Scene, sample_caption, sample_scene, scene_seed
+from fromnoise.world.render import render
+from fromnoise.world.vocabulary import SETTINGS, TIMES
+
+SHARD = 1000
+CAPTIONS = 4  # a scene
+LABEL_STRIDE = 4  # labels are kept at a quarter of the size
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Scenes as training sees them.
+
+    Shapes: pixels (shard, 3, S, S) uint8, a tensor each shard, mapped from disk;
+            kinds, colours (N, S/4, S/4) uint8, 0 is nothing; setting, time (N,); captions N lists
+    """
+
+    pixels: list[Tensor]
+    kinds: Tensor
+    colours: Tensor
+    setting: Tensor
+    time: Tensor
+    captions: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def pictures(self, index: Tensor) -> Tensor:
+        """Float pixels in [-1, 1] of the scenes at `index`: (B, 3, S, S)."""
+        shard = len(self.pixels[0])
+        rows = [self.pixels[i // shard][i % shard] for i in cast(list[int], index.tolist())]
+        return torch.stack(rows).float() / 127.5 - 1
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """What a shard is called, in a pool and in the cache of its latents."""
+    return folder / f"shard-{number:05d}.safetensors"
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """All shards of a folder, in order."""
+    return sorted(folder.glob("shard-*.safetensors"))
+
+
+def grow(
+    folder: Path,
+    count: int,
+    *,
+    size: int = 128,
+    seed: int = 0,
+    mix: Mix | None = None,
+    shard: int = SHARD,
+    batch: int = 250,
+) -> Iterator[int]:
+    """Render shards until the pool has `count` scenes, yielding how many there are; shards that exist stay.
+
+    Raises: WeightsError if a shard that exists has pictures of another size or seed
+    """
+    for number in range(-(-count // shard)):
+        path = shard_path(folder, number)
+        if path.exists():
+            _check_shard(path, size, seed, shard)
+        else:
+            scenes = [sample_scene(scene_seed(seed, number * shard + k), mix) for k in range(shard)]
+            parts = [_labelled(scenes[i : i + batch], size) for i in range(0, shard, batch)]
+            tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            captions = [[sample_caption(s, s.seed * CAPTIONS + k) for k in range(CAPTIONS)] for s in scenes]
+            write_checkpoint(path, tensors, {"captions": captions, "size": size, "seed": seed})
+        yield (number + 1) * shard
+
+
+def _check_shard(path: Path, size: int, seed: int, shard: int) -> None:
+    with open_tensors(path) as file:
+        facts = _facts(file, path)
+    found = facts["size"], facts["seed"], len(facts["captions"])
+    if found != (size, seed, shard):
+        raise WeightsError(
+            "{} holds pictures of {} pixels, seed {}, {} a shard".format(path, *found)
+            + f", not of {size}, {seed}, {shard}",
+            hint="name another folder for another pool",
+        )
+
+
+def _facts(file: TensorFile, path: Path) -> dict[str, Any]:
+    try:
+        return json.loads((file.metadata() or {})[FACTS])
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"{path} is no shard of a pool", hint="delete it, and make it again") from error
+
+
+def _labelled(scenes: list[Scene], size: int) -> dict[str, Tensor]:
+    drawn = render(scenes, size)
+    middle = slice(LABEL_STRIDE // 2, None, LABEL_STRIDE)
+    return {
+        "pixels": drawn.pixels,
+        "kinds": drawn.kinds[:, middle, middle],
+        "colours": drawn.colours[:, middle, middle],
+        "setting": torch.tensor([SETTINGS.index(s.setting) for s in scenes]),
+        "time": torch.tensor([TIMES.index(s.time) for s in scenes]),
+    }
+
+
+def open_pool(folder: Path, limit: int | None = None) -> Pool:
+    """Map a pool's shards, whole ones up to at least `limit` scenes.  Raises: StorageError, WeightsError"""
+    pixels: list[Tensor] = []
+    rest: dict[str, list[Tensor]] = {"kinds": [], "colours": [], "setting": [], "time": []}
+    captions: list[list[str]] = []
+    for path in shards_in(folder):
+        if limit is not None and len(captions) >= limit:
+            break
+        with open_tensors(path) as file:
+            pixels.append(file.get_tensor("pixels"))
+            for name, tensors in rest.items():
+                tensors.append(file.get_tensor(name))
+            captions += _facts(file, path)["captions"]
+    if not pixels:
+        raise StorageError(f"{folder} holds no pool", hint=f"make one: fromnoise train pool {folder.parent}")
+    return Pool(pixels, captions=captions, **{name: torch.cat(tensors) for name, tensors in rest.items()})
+
+
+def divided(count: int, held_out: int) -> tuple[int, Tensor]:
+    """How many of `count` scenes to train on, and the places of the others.  Raises: RequestError"""
+    if not 0 <= held_out < count:
+        raise RequestError(
+            {"pool": f"{held_out} of its {count} scenes are to be held out, so none is left to train on"},
+            hint="make a larger pool: fromnoise train pool",
+        )
+    return count - held_out, torch.arange(count - held_out, count)
+
+
+def batch_at(step: int, batch: int, count: int, seed: int) -> Tensor:
+    """Which of `count` items the batch of a step holds: a new shuffle each epoch, but always the same one."""
+    places = torch.arange(step * batch, (step + 1) * batch)
+    index = torch.empty_like(places)
+    for epoch in range(int(places[0]) // count, int(places[-1]) // count + 1):
+        order = torch.randperm(count, generator=generator(seed, 1, epoch))
+        here = torch.eq(places // count, epoch)
+        index[here] = order[places[here] % count]
+    return index

@@ -1,0 +1,167 @@
+"""Models as data: their networks, and how each stage is trained.
+
+Source: the shapes were chosen by FLOPs for two CPU cores; ARCHITECTURE.md tells why
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from fromnoise.specs import (
+    ClipSpec,
+    Defaults,
+    ImageTowerSpec,
+    ModelSpec,
+    OracleSpec,
+    ScheduleSpec,
+    UNetSpec,
+    VaeSpec,
+)
+from fromnoise.train.pool import SHARD
+from fromnoise.train.recipe import Recipe
+from fromnoise.world import Mix
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
+
+PROMPTS = (
+    "a red lighthouse on an island at sunset",
+    "a purple whale in the sea at night",
+    "a white cat in a meadow by day",
+    "a blue car in the desert at sunset",
+    "a yellow balloon in the snow by day",
+    "a green rocket in space",
+    "a pink house on a beach at sunset",
+    "an orange fish in the sea by day",
+    "a brown mushroom in a forest by day",
+    "a black castle in the snow at night",
+    "a gold star on paper",
+    "a red heart on paper",
+    "three yellow balloons on a beach by day",
+    "a blue robot in a forest at night",
+    "a white ghost in a meadow at night",
+    "a red boat in the sea at sunset",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A model, and how each of its stages is trained."""
+
+    spec: ModelSpec
+    image_tower: ImageTowerSpec
+    oracle_spec: OracleSpec
+    oracle: Recipe
+    vae: Recipe
+    decoder: Recipe
+    clip: Recipe
+    unet: Recipe
+    scenes: int  # in the pool
+    mix: Mix | None = None  # of scenes; None: the world's own
+    shard: int = SHARD  # scenes in a file of the pool
+    prompts: tuple[str, ...] = PROMPTS  # what the sample sheets show
+
+    def told(self, stage: str, **changes: Any) -> Self:
+        """The same, but for some numbers in one stage's recipe."""
+        return replace(self, **{stage: replace(getattr(self, stage), **changes)})
+
+
+VOCAB, WINDOW, TEXT_WIDTH = 1024, 32, 192
+SIZE = 128
+
+MITE = ModelSpec(
+    name="mite",
+    texts=(
+        ClipSpec(
+            vocab=VOCAB,
+            context=WINDOW,
+            width=TEXT_WIDTH,
+            heads=6,
+            layers=4,
+            end=VOCAB - 1,
+            pad=VOCAB - 1,
+            hidden=-2,
+            projection=TEXT_WIDTH,
+        ),
+    ),
+    vae=VaeSpec(
+        base_width=32,
+        multipliers=(1, 2, 4),
+        patch=2,
+        blocks=1,
+        groups=8,
+        mid_attention=False,
+        latent_scale=1.0,
+    ),
+    unet=UNetSpec(
+        base_width=64,
+        multipliers=(1, 2, 3),
+        down=((0,), (1,), (1,)),
+        mid=1,
+        up=((1, 1), (1, 1), (0, 0)),
+        groups=16,
+        heads=None,
+        head_width=32,
+        context_width=TEXT_WIDTH,
+        linear_projection=True,
+        pooled_width=TEXT_WIDTH,
+    ),
+    schedule=ScheduleSpec(kind="flow"),
+    prediction="flow",
+    defaults=Defaults(
+        width=SIZE, height=SIZE, steps=20, guidance=3.0, sampler="euler", spacing="uniform", enlarge=4
+    ),
+)
+IMAGE_TOWER = ImageTowerSpec(projection=TEXT_WIDTH)
+ORACLE = OracleSpec(kinds=len(THINGS) + 1, colours=len(COLOURS) + 1, settings=len(SETTINGS), times=len(TIMES))
+
+ORACLE_RECIPE = Recipe(steps=1500, batch=32, lr=1.5e-3, look_every=250, held_out=512)
+VAE_RECIPE = Recipe(steps=9000, batch=16, lr=1.5e-3, look_every=500, held_out=64)
+DECODER_RECIPE = Recipe(steps=3000, batch=16, lr=5e-4, fall=0.5, look_every=500, held_out=64)
+CLIP_RECIPE = Recipe(
+    steps=800, batch=128, lr=1e-3, warmup=100, weight_decay=0.05, look_every=100, held_out=256
+)
+UNET_RECIPE = Recipe(steps=20_000, batch=64, lr=1e-3, warmup=400, look_every=1000, ema=0.10, held_out=512)
+
+MITE_RUN = Preset(
+    spec=MITE,
+    image_tower=IMAGE_TOWER,
+    oracle_spec=ORACLE,
+    oracle=ORACLE_RECIPE,
+    vae=VAE_RECIPE,
+    decoder=DECODER_RECIPE,
+    clip=CLIP_RECIPE,
+    unet=UNET_RECIPE,
+    scenes=60_000,
+    mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08),
+)
+
+# The same stages and code paths in seconds: what the tests run on, and a rehearsal before a long training.
+_TINY_WIDTH, _TINY_SIZE = 32, 32
+_TINY_RECIPE = Recipe(steps=4, batch=8, lr=1e-3, warmup=2, held_out=16, look_every=2)
+TINY_RUN = Preset(
+    spec=replace(
+        MITE,
+        name="tiny-mite",
+        texts=(replace(MITE.texts[0], width=_TINY_WIDTH, heads=2, layers=2, projection=_TINY_WIDTH),),
+        vae=replace(MITE.vae, base_width=8, groups=4),
+        unet=replace(
+            MITE.unet,
+            base_width=16,
+            groups=4,
+            head_width=8,
+            context_width=_TINY_WIDTH,
+            pooled_width=_TINY_WIDTH,
+        ),
+        defaults=replace(MITE.defaults, width=_TINY_SIZE, height=_TINY_SIZE, steps=4),
+    ),
+    image_tower=replace(
+        IMAGE_TOWER, size=_TINY_SIZE, width=_TINY_WIDTH, heads=2, layers=2, projection=_TINY_WIDTH
+    ),
+    oracle_spec=replace(ORACLE, width=8, groups=4),
+    oracle=_TINY_RECIPE,
+    vae=replace(_TINY_RECIPE, batch=4),
+    decoder=replace(_TINY_RECIPE, batch=4),
+    clip=_TINY_RECIPE,
+    unet=_TINY_RECIPE,
+    scenes=64,
+    shard=32,
+    prompts=PROMPTS[:2],
+)

@@ -1,0 +1,106 @@
+"""What a run is for: one model file, and a card that says how it came to be."""
+
+from datetime import UTC, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from fromnoise.images.sketch import Sketch
+from fromnoise.nets.clip import TextTransformer
+from fromnoise.nets.diffusion import UNet
+from fromnoise.nets.encoder import Encoder
+from fromnoise.specs import ModelSpec
+from fromnoise.text import Tokenizer
+from fromnoise.train.durable import replacing
+from fromnoise.train.handover import (
+    CLIP,
+    DECODER,
+    ORACLE,
+    POOL,
+    UNET,
+    VAE,
+    handed_on,
+    load_decoder,
+    load_part,
+    load_tokenizer,
+)
+from fromnoise.train.latents import open_latents, trained_spec, unit_variance
+from fromnoise.train.log import Log
+from fromnoise.train.pool import Pool, open_pool
+from fromnoise.train.presets import MITE_RUN, Preset
+from fromnoise.weights.native import Parts, save_native
+
+SKETCHED: Final = 500  # pictures that the quick preview is fitted to
+
+
+def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, Any]:
+    """Put a run's averaged weights into one model file, its checksum beside it (.sha256); return its card.
+
+    Raises: StorageError if a stage was not trained or `out` not written; WeightsError if parts do not fit
+    """
+    spec = trained_spec(folder, preset)
+    tokenizer, pool = load_tokenizer(folder, spec), open_pool(folder / POOL)
+    made = card(folder, spec)
+    parts = Parts(
+        spec,
+        texts=(load_part(TextTransformer(spec.texts[0]), folder / CLIP, "text"),),
+        unet=load_part(UNet(spec.unet), folder / UNET, "unet"),
+        encoder=load_part(Encoder(spec.vae), folder / VAE, "encoder"),
+        decoder=load_decoder(folder, spec.vae),
+        tokenizers=(tokenizer.to_json(),),
+        about={
+            "card": made,
+            "words": words(tokenizer, pool),
+            "sketch": sketch(folder, tokenizer, spec, pool),
+        },
+    )
+    save_native(parts, out)
+    with out.open("rb") as file:
+        checksum = file_digest(file, "sha256").hexdigest()
+    with replacing(out.with_suffix(".sha256")) as part:
+        part.write_text(f"{checksum}  {out.name}\n", encoding="ascii")  # as sha256sum has it
+    return made
+
+
+def card(folder: Path, spec: ModelSpec) -> dict[str, Any]:
+    """How a run's model came to be: for each stage its recipe, steps, time and last validation."""
+    stages = {stage: told(folder / stage) for stage in (VAE, CLIP, UNET)}
+    stages |= {stage: told(folder / stage) for stage in (DECODER, ORACLE) if (folder / stage).exists()}
+    return {
+        "model": spec.name,
+        "date": max(stage["until"] for stage in stages.values()),
+        "scenes": len(open_pool(folder / POOL)),
+        "seconds": sum(stage["seconds"] for stage in stages.values()),
+        "stages": stages,
+    }
+
+
+def told(folder: Path) -> dict[str, Any]:
+    """What a stage's weights and log say of its training."""
+    facts, log = handed_on(folder).facts, Log(folder)
+    lines = list(log.lines())
+    ended = datetime.fromtimestamp(lines[-1]["time"], UTC).date().isoformat() if lines else ""
+    figures: list[dict[str, float]] = [line["figures"] for line in lines if line["figures"]]
+    return {
+        "steps": facts["step"],
+        "recipe": facts["recipe"],
+        "seconds": round(log.seconds()),
+        "until": ended,
+        "figures": {name: round(value, 4) for name, value in figures[-1].items()} if figures else {},
+    }
+
+
+def words(tokenizer: Tokenizer, pool: Pool) -> list[str]:
+    """Every word that the model was told in training."""
+    captions = (caption for captions in pool.captions for caption in captions)
+    return sorted({word for caption in captions for word in tokenizer.words(caption) if word.isalpha()})
+
+
+def sketch(folder: Path, tokenizer: Tokenizer, spec: ModelSpec, pool: Pool) -> dict[str, Any]:
+    """The line from latents to colours that previews use."""
+    latents = open_latents(folder, tokenizer, spec).latents
+    unit_variance(latents)
+    some = min(SKETCHED, len(latents))
+    return Sketch.fit(latents[:some].float(), pool.pictures(torch.arange(some))).to_json()
