@@ -1,0 +1,133 @@
+"""The work behind `generate` and `replay`: requests become files, and the screen tells how far it is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fromnoise.cli.naming import again, check_target, target
+from fromnoise.cli.options import Asked
+from fromnoise.cli.screen import Screen
+from fromnoise.events import Denoised, Encoded, Finished, Loaded
+from fromnoise.request import GenerateRequest, GenerateResult, Picture
+
+if TYPE_CHECKING:
+    from fromnoise.pipeline import Pipeline
+
+
+def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, *, expect: str = "") -> None:
+    """Check everything that can be checked, then load the model, then draw.
+
+    `expect`: the SHA-256 of the model that drew this before, where it is known
+    """
+    for request in requests:
+        check_target(target(asked.out, request.prompt))
+    picture = source(asked.image)
+    with screen.progress("loading"):
+        pipe = opened(asked)
+    if expect and pipe.model_hash not in ("", expect):
+        screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
+    if asked.dry_run:
+        for request in requests:
+            screen.record(pipe.settled(request, picture)[0].to_json())
+        return
+    with screen.progress("drawing"):
+        Run(pipe, asked, screen, picture).draw(requests)
+
+
+def source(path: Path | None) -> Picture | None:
+    """The picture to start from."""
+    if path is None:
+        return None
+    from fromnoise.images.pixels import read_picture
+
+    return read_picture(path)
+
+
+def opened(asked: Asked) -> "Pipeline":
+    """The model, ready to draw."""
+    import torch
+
+    from fromnoise.pipeline import load
+
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    return load(asked.model, device=asked.device or "cpu", dtype=asked.dtype or "auto")
+
+
+class Run:
+    """All that one command line asks for; a picture is on the disk before the next one begins."""
+
+    def __init__(self, pipe: "Pipeline", asked: Asked, screen: Screen, picture: Picture | None) -> None:
+        self.pipe, self.asked, self.screen, self.picture = pipe, asked, screen, picture
+        self.written: set[Path] = set()
+
+    def draw(self, requests: Sequence[GenerateRequest]) -> None:
+        """Draw request by request, and as many seeds at a time as the pipeline would take."""
+        from fromnoise.pipeline import BATCH, batches
+
+        size = 1 if self.pipe.exact else BATCH
+        jobs = [replace(r, seeds=tuple(seeds)) for r in requests for seeds in batches(r.seeds, size)]
+        before = None
+        for number, job in enumerate(jobs):
+            self.draw_one(job, number, len(jobs), is_new=job.prompt != before)
+            before = job.prompt
+
+    def draw_one(self, request: GenerateRequest, number: int, of: int, *, is_new: bool) -> None:
+        """Draw one batch, told as it goes."""
+        for event in self.pipe.stream(request, self.picture):
+            match event:
+                case Loaded() if number == 0:
+                    self.screen.say(f"{event.model} · {event.device} · {event.dtype}")
+                case Encoded() if is_new:
+                    self.tell_losses(event, request.prompt)
+                case Denoised():
+                    note = f"picture {number + 1} of {of}" if of > 1 else f"step {event.step} of {event.of}"
+                    self.screen.bar.show((number + event.progress) / of, note)
+                case Finished():
+                    self.keep(event.result, request)
+                case _:
+                    pass
+
+    def tell_losses(self, event: Encoded, prompt: str) -> None:
+        """What the model could not take from the prompt."""
+        for name, cut in (("prompt", event.cut), ("negative prompt", event.negative_cut)):
+            if cut:
+                room = f"there is room for {event.window} tokens"
+                self.screen.warn(f"the end of the {name} is left out, {room}: {cut!r}")
+        if unknown := self.unknown_words(event, prompt):
+            said = (f"{word} (nearest: {', '.join(near)})" if near else word for word, near in unknown)
+            self.screen.warn(f"the model never saw these words, and draws anyway: {', '.join(said)}")
+
+    def unknown_words(self, event: Encoded, prompt: str) -> list[tuple[str, list[str]]]:
+        """Words the model never saw, each with the nearest that it did."""
+        from fromnoise.weights.model_loader import EMBEDDED
+        from fromnoise.world import unknown_words
+
+        if self.asked.model in (None, EMBEDDED):
+            return unknown_words(prompt)
+        return [(word, [near] if near else []) for word, near in event.strangers]
+
+    def keep(self, result: GenerateResult, request: GenerateRequest) -> None:
+        """Save the pictures, never one of this run over another, and tell where they are."""
+        result = replace(result, enlarge=self.asked.enlarge or result.enlarge)
+        for picture in result.pictures:
+            path = target(self.asked.out, request.prompt)
+            path = path.with_name(path.name.replace("{seed}", str(picture.seed)))
+            overwrite = self.asked.force and path not in self.written
+            (saved,) = replace(result, pictures=(picture,)).save(path, overwrite=overwrite)
+            self.written.add(saved)
+            self.tell(saved, result, request, picture.seed)
+
+    def tell(self, saved: Path, result: GenerateResult, request: GenerateRequest, seed: int) -> None:
+        """Where a picture is, and how to make it again."""
+        seconds = round(result.seconds / len(result.pictures), 3)
+        command = again(request.prompt, self.asked.repeating(request, seed))
+        if self.asked.as_json:
+            made = result.request.to_json() | {"seeds": [seed]}
+            facts = {"path": str(saved), "seed": seed, "seconds": seconds, "request": made}
+            model = {"model": result.model, "model_hash": result.model_hash, "again": command}
+            self.screen.record(facts | model)
+        else:
+            self.screen.path(saved)
+        self.screen.say(f"seed {seed} · {seconds:.1f} s · again: {command}")

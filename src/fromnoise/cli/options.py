@@ -1,0 +1,200 @@
+"""The options that say how to draw, under our names and under those that other programs use."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import randbits
+from typing import Any, Final, TypeVar
+
+import click
+
+from fromnoise.errors import RequestError
+from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
+from fromnoise.request import GenerateRequest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SEED_BITS: Final = 32  # of a seed we choose: short enough to type
+MAX_ENLARGE: Final = 16
+
+# what AUTOMATIC1111, diffusers, stable-diffusion.cpp and mflux call our options
+SYNONYMS: Final[Mapping[str, str]] = {
+    "cfg": "guidance",
+    "cfg-scale": "guidance",
+    "guidance-scale": "guidance",
+    "num-inference-steps": "steps",
+    "sampling-method": "sampler",
+    "scheduler": "spacing",
+    "schedule": "spacing",
+    "negative-prompt": "negative",
+    "init-image": "image",
+    "denoising-strength": "strength",
+    "batch-count": "count",
+    "repeats": "count",
+    "output": "out",
+    "upscale": "enlarge",
+}
+
+
+def size(text: str) -> tuple[int, int]:
+    """Width and height, such as 128x96."""
+    if found := re.fullmatch(r"(\d+)[xX*×](\d+)", text.strip()):
+        return int(found[1]), int(found[2])
+    raise click.BadParameter(f"{text!r} is not WIDTHxHEIGHT, such as 128x96")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """One whole number, or several with commas between them."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a whole number, or several with commas") from None
+
+
+def whole_option(
+    *names: str, low: int, high: int | None = None, default: int | None = None, help: str
+) -> Callable[[F], F]:
+    """An option that takes a whole number."""
+    kind = click.IntRange(low, high)
+    return click.option(*names, type=kind, metavar="N", default=default, show_default=True, help=help)
+
+
+def completing(names: Sequence[str]) -> Callable[..., list[str]]:
+    """For the shell only: the request knows more spellings, so it does the checking."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+FILE = click.Path(path_type=Path)
+
+REQUEST_OPTIONS = (
+    click.option("--seed", type=seeds, multiple=True, metavar="N[,N…]", help="A picture each; else random."),
+    click.option("--steps", type=int, metavar="N", help="How often to take some noise away: 1 to 1000."),
+    click.option("--guidance", type=float, metavar="G", help="1 = as trained; more exaggerates the prompt."),
+    click.option("--negative", metavar="TEXT", help="What the picture should not show."),
+    click.option("--size", type=size, metavar="WxH", help="In pixels, multiples of 8."),
+    click.option("-W", "--width", type=int, metavar="N", help="One side of it."),
+    click.option("-H", "--height", type=int, metavar="N", help="The other side."),
+    click.option(
+        "--sampler", metavar="NAME", help=", ".join(SAMPLER_NAMES), shell_complete=completing(SAMPLER_NAMES)
+    ),
+    click.option(
+        "--spacing", metavar="NAME", help=", ".join(SPACING_NAMES), shell_complete=completing(SPACING_NAMES)
+    ),
+    click.option("-i", "--image", type=FILE, metavar="FILE", help="A picture to start from."),
+    click.option("--strength", type=float, metavar="S", help="0 keeps that picture, 1 ignores it."),
+    click.option("--guidance-rescale", type=float, metavar="R", help="0 to 1; tames a large guidance."),
+    click.option(
+        "--guidance-interval",
+        type=(float, float),
+        metavar="LOW HIGH",
+        help="Guide at these sigmas only.",
+    ),
+)
+OUTPUT_OPTIONS = (
+    click.option(
+        "-o", "--out", type=FILE, metavar="FILE", help="A .png, with or without {seed}, or a folder."
+    ),
+    click.option("--force", is_flag=True, help="Replace a file of that name; else the new one is numbered."),
+    click.option(
+        "--enlarge",
+        type=click.IntRange(1, MAX_ENLARGE),
+        metavar="N",
+        help="Save N times larger.",
+    ),
+    click.option("--model", metavar="FILE", help="A .safetensors by fromnoise; else the embedded model."),
+    click.option("--device", metavar="NAME", help="cpu, cuda, mps or auto; else cpu."),
+    click.option("--dtype", metavar="NAME", help="float32, bfloat16, float16 or auto."),
+    whole_option("--threads", low=1, help="CPU threads to use."),
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON object per picture, not its path."),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
+    click.option("--dry-run", is_flag=True, help="Print the settings as JSON; draw nothing."),
+)
+REQUEST_FIELDS: Final = (
+    "steps",
+    "guidance",
+    "negative",
+    "width",
+    "height",
+    "sampler",
+    "spacing",
+    "strength",
+    "guidance_rescale",
+    "guidance_interval",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line says of how to draw; None is left open."""
+
+    seed: tuple[tuple[int, ...], ...]
+    steps: int | None
+    guidance: float | None
+    negative: str | None
+    size: tuple[int, int] | None
+    width: int | None
+    height: int | None
+    sampler: str | None
+    spacing: str | None
+    image: Path | None
+    strength: float | None
+    guidance_rescale: float | None
+    guidance_interval: tuple[float, float] | None
+    out: Path | None
+    force: bool
+    enlarge: int | None
+    model: str | None
+    device: str | None
+    dtype: str | None
+    threads: int | None
+    as_json: bool
+    quiet: bool
+    dry_run: bool
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size and (self.width or self.height):
+            raise RequestError({"size": "give --size, or --width and --height, not both"})
+        if self.size:
+            object.__setattr__(self, "width", self.size[0])
+            object.__setattr__(self, "height", self.size[1])
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a request that were given."""
+        values = {name: getattr(self, name) for name in REQUEST_FIELDS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that were given, or counted up from one, which may be random.  Raises: RequestError"""
+        given = tuple(seed for several in self.seed for seed in several)
+        if self.count is None:
+            return given or (randbits(SEED_BITS),)
+        if len(given) > 1:
+            raise RequestError({"count": f"{len(given)} seeds make as many pictures already; leave out -n"})
+        first = given[0] if given else randbits(SEED_BITS)
+        return tuple(range(first, first + self.count))
+
+    def repeating(self, request: GenerateRequest, seed: int) -> dict[str, Any]:
+        """The options of the command that draws one picture of this request again."""
+        names = ("image", "enlarge", "model", "device", "dtype")
+        default = GenerateRequest(prompt="")
+        fields = {name: getattr(request, name) for name in REQUEST_FIELDS}
+        changed = {name: v for name, v in fields.items() if v != getattr(default, name)}
+        return {"seed": seed, **changed, **{name: getattr(self, name) for name in names}}
+
+
+def drawing_options(command: F) -> F:
+    """Give a command everything that `Asked` holds, but the count."""
+    for option in reversed((*REQUEST_OPTIONS, *OUTPUT_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def ours(name: str) -> str:
+    """Our name for an option; click asks it for every name it meets."""
+    return SYNONYMS.get(name, name)

@@ -1,0 +1,44 @@
+"""`fromnoise replay PNG`: draw a picture again, from what its file says."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fromnoise.cli.commands import Command
+from fromnoise.cli.drawing import draw_all
+from fromnoise.cli.info import made_by
+from fromnoise.cli.options import FILE, Asked, drawing_options, ours
+from fromnoise.cli.screen import Screen
+from fromnoise.errors import RequestError
+from fromnoise.request import GenerateRequest
+
+
+@click.command(cls=Command, context_settings={"token_normalize_func": ours})
+@click.argument("png", type=FILE)
+@drawing_options
+def command(png: Path, **options: Any) -> None:
+    """Draw the picture in PNG again, exactly; options change what they name and nothing else.
+
+    A picture that began from another one needs that one: --image FILE.
+    """
+    from fromnoise.images.metadata import read_request
+
+    asked = Asked(**options)
+    found = read_request(png)
+    request = replace(found, **asked.fields(), seeds=asked.seeds() if asked.seed else found.seeds)
+    if request.strength not in (None, 1) and asked.image is None:
+        problem = f"{png.name} began from another picture"
+        raise RequestError({"image": problem}, hint="name it: --image FILE")
+    times = asked.enlarge or shown_times(png, found)
+    expect = made_by(png).get("model_hash", "")
+    draw_all([request], replace(asked, enlarge=times), Screen(quiet=asked.quiet), expect=expect)
+
+
+def shown_times(png: Path, request: GenerateRequest) -> int | None:
+    """How many times larger than drawn the file is."""
+    from fromnoise.images.pixels import opened
+
+    with opened(png) as image:
+        return max(1, image.width // request.width) if request.width else None

@@ -1,0 +1,223 @@
+"""`fromnoise train STAGE RUN_FOLDER`: train a model, or go on where it was stopped."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from fromnoise.cli.commands import Group
+from fromnoise.cli.following import Moment, follow
+from fromnoise.cli.options import FILE, whole_option
+from fromnoise.cli.screen import Screen
+from fromnoise.errors import RequestError, StorageError
+
+if TYPE_CHECKING:
+    from fromnoise.train.presets import Preset
+    from fromnoise.train.recipe import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MODEL_FILE, ORACLE_FILE = "model.safetensors", "oracle.safetensors"
+ABOUT: Final = """Train a model in RUN_FOLDER, stage by stage: pool, tokenizer, oracle, vae, clip, latents,
+unet, assemble. A stage that was stopped, or killed, goes on where it was; Ctrl-C saves first."""
+
+
+def learning_rate(text: str) -> float:
+    """A number above 0, at most 1."""
+    try:
+        if 0 < (rate := float(text)) <= 1:
+            return rate
+    except ValueError:
+        pass
+    raise click.BadParameter(f"{text!r} is not a number above 0, and at most 1")
+
+
+folder_argument = click.argument("folder", type=FILE, metavar="RUN_FOLDER")
+tiny_option = click.option("--tiny", is_flag=True, help="A rehearsal in seconds; give it at every stage.")
+threads_option = whole_option("--threads", low=1, help="CPU threads to use.")
+recipe_options = (
+    whole_option("--steps", low=1, help="Train until this step."),
+    whole_option("--batch", low=1, help="Pictures a step."),
+    click.option("--lr", type=learning_rate, metavar="R", help="The learning rate at its highest."),
+)
+
+
+def stage(function: F) -> F:
+    """What every stage is told."""
+    for option in (threads_option, tiny_option, folder_argument):
+        function = option(function)
+    return function
+
+
+def recipe(function: F) -> F:
+    """What may be changed in a stage that takes steps."""
+    for option in reversed(recipe_options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Group, help=ABOUT)
+def command() -> None:
+    """Train a model."""
+
+
+@command.command
+@stage
+@whole_option("--scenes", low=1, help="How many; may grow later.")
+def pool(folder: Path, tiny: bool, threads: int | None, scenes: int | None) -> None:
+    """Render the scenes that every later stage learns from."""
+    from dataclasses import replace
+
+    from fromnoise.train.stages import make_pool
+
+    preset = begun(tiny, threads)
+    preset = replace(preset, scenes=scenes or preset.scenes)
+    follow("pool", make_pool(folder, preset), lambda done: Moment(min(done, preset.scenes), preset.scenes))
+    Screen().path(folder / "pool")
+
+
+@command.command
+@stage
+def tokenizer(folder: Path, tiny: bool, threads: int | None) -> None:
+    """Learn the words of the captions."""
+    from fromnoise.train.handover import TOKENIZER
+    from fromnoise.train.stages import train_tokenizer
+
+    made = train_tokenizer(folder, begun(tiny, threads))
+    screen = Screen()
+    screen.say(f"{made.size} tokens")
+    screen.path(folder / TOKENIZER)
+
+
+@command.command
+@stage
+@recipe
+def oracle(folder: Path, **told: Any) -> None:
+    """Train the checker, which names what a picture shows."""
+    from fromnoise.train.stages import train_oracle
+
+    fit("oracle", train_oracle, folder, **told)
+
+
+@command.command
+@stage
+@recipe
+def vae(folder: Path, **told: Any) -> None:
+    """Train the autoencoder between pixels and latents."""
+    from fromnoise.train.stages import train_vae
+
+    fit("vae", train_vae, folder, **told)
+
+
+@command.command
+@stage
+@recipe
+def decoder(folder: Path, **told: Any) -> None:
+    """Go on with the decoder alone, if you like; after vae, at any time."""
+    from fromnoise.train.stages import train_decoder
+
+    fit("decoder", train_decoder, folder, **told)
+
+
+@command.command
+@stage
+@recipe
+def clip(folder: Path, **told: Any) -> None:
+    """Train the text encoder, against pictures."""
+    from fromnoise.train.stages import train_clip
+
+    fit("clip", train_clip, folder, **told)
+
+
+@command.command
+@stage
+def latents(folder: Path, tiny: bool, threads: int | None) -> None:
+    """Encode every picture of the pool once, and measure mean and spread."""
+    from fromnoise.train.handover import LATENTS, POOL
+    from fromnoise.train.pool import open_pool
+    from fromnoise.train.stages import cache_latents, measure_latents
+
+    preset, of = begun(tiny, threads), len(open_pool(folder / POOL))
+    follow("latents", cache_latents(folder, preset), lambda done: Moment(done, of))
+    measure_latents(folder, preset)
+    Screen().path(folder / LATENTS)
+
+
+@command.command
+@stage
+@recipe
+def unet(folder: Path, **told: Any) -> None:
+    """Train the network that draws."""
+    from fromnoise.train.stages import train_unet
+
+    fit("unet", train_unet, folder, **told)
+
+
+@command.command
+@stage
+@click.option("-o", "--out", type=FILE, metavar="FILE", help=f"RUN_FOLDER/{MODEL_FILE} if not given.")
+@click.option("--force", is_flag=True, help="Replace files of these names.")
+def assemble(folder: Path, tiny: bool, threads: int | None, out: Path | None, force: bool) -> None:
+    """Put the trained parts into one model file, the checker beside it, and checksums."""
+    from fromnoise.nets.oracle import Oracle
+    from fromnoise.score import save_oracle
+    from fromnoise.train.handover import ORACLE, load_part
+    from fromnoise.train.stages import assemble as put_together
+
+    model = out or folder / MODEL_FILE
+    checker = model.with_name(ORACLE_FILE)
+    if taken := [path for path in (model, checker) if path.exists() and not force]:
+        raise RequestError({"out": f"{taken[0]} is there already"}, hint="--force replaces it")
+    if not model.parent.is_dir():
+        raise StorageError(f"there is no folder {model.parent}", hint=f"mkdir -p {model.parent}")
+    preset = begun(tiny, threads)
+    put_together(folder, model, preset)
+    screen = Screen()
+    screen.path(model)
+    if (folder / ORACLE).exists():
+        save_oracle(load_part(Oracle(preset.oracle_spec), folder / ORACLE), checker)
+        screen.path(checker)
+
+
+def begun(tiny: bool, threads: int | None) -> "Preset":
+    """The recipes of this model."""
+    import torch
+
+    from fromnoise.train.presets import MITE_RUN, TINY_RUN
+
+    if threads:
+        torch.set_num_threads(threads)
+    return TINY_RUN if tiny else MITE_RUN
+
+
+def fit(
+    name: str,
+    train: "Callable[[Path, Preset], Iterator[Progress]]",
+    folder: Path,
+    *,
+    tiny: bool,
+    threads: int | None,
+    **changes: float | None,
+) -> None:
+    """Train one stage to its end, or until somebody stops it."""
+    from fromnoise.train.handover import WEIGHTS
+
+    preset = begun(tiny, threads).told(name, **{key: v for key, v in changes.items() if v is not None})
+    follow(name, train(folder, preset), Teller())
+    Screen().path(folder / name / WEIGHTS)
+
+
+class Teller:
+    """A training's progress in a few words; figures stay until there are newer ones."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    def __call__(self, now: "Progress") -> Moment:
+        """Tell this moment."""
+        self.figures |= now.figures
+        words = [f"{name} {value:.4g}" for name, value in self.figures.items()]
+        if now.pictures_per_second:
+            words.append(f"{now.pictures_per_second:.1f} pictures/s")
+        return Moment(now.step, now.of, " · ".join(words), now.notes)
