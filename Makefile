@@ -25,7 +25,7 @@ check: .venv/dev  ## lint, format and types only
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright
 
-bench: .venv/dev  ## measure: speed and memory, as ratios in one run
+bench: .venv/core  ## measure: whole processes, beside what Python and torch need alone
 	$(PY) benchmarks/run.py
 
 setup: .venv/dev  ## set up for development
