@@ -159,7 +159,7 @@ class UNetSpec(Spec):
     base_width: int = 320
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
     down: Depths = ((1, 1), (1, 1), (1, 1), (0, 0))
-    mid: int | None = 1  # None: there is no middle block
+    mid: int | None = 1  # between two ResnetBlocks; 0: a ResnetBlock alone; None: no middle at all
     up: Depths = ((0, 0, 0), (1, 1, 1), (1, 1, 1), (1, 1, 1))  # in the order they run: coarsest level first
     groups: int = 32
     heads: int | None = 8  # the same number everywhere (SD 1.x) ...

@@ -169,8 +169,10 @@ def test_whatever_fails_while_saving_a_whole_checkpoint_is_there(
 
 def test_a_folder_that_cannot_be_made_is_a_matter_of_storage(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageError, match=r"cannot write .*file/x\.safetensors"):
+    with pytest.raises(StorageError, match=r"cannot make .*file: File exists"):
         write_checkpoint(tmp_path / "file" / "x.safetensors", TENSORS, {})
+    with pytest.raises(StorageError, match=r"cannot make .*file/deep: Not a directory"):
+        write_checkpoint(tmp_path / "file" / "deep" / "x.safetensors", TENSORS, {})
 
 
 def test_prefixes_are_put_on_and_taken_off() -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 MODEL_FILE, ORACLE_FILE = "model.safetensors", "oracle.safetensors"
-ABOUT: Final = """Train a model in RUN_FOLDER, stage by stage: pool, tokenizer, oracle, vae, clip, latents,
-unet, assemble. A stage that was stopped, or killed, goes on where it was; Ctrl-C saves first."""
+ABOUT: Final = """Train a model in RUN_FOLDER, stage by stage: pool, tokenizer, oracle, vae, (decoder,) clip,
+latents, unet, assemble. A stage that was stopped, or killed, goes on where it was; Ctrl-C saves first."""
 
 
 def learning_rate(text: str) -> float:

@@ -67,7 +67,7 @@ class UNet(nn.Module):
 
         self.mid = None
         if spec.mid is not None:
-            self.mid = Stage([*self._pair(c, c, spec.mid), self._resnet(c, c)])
+            self.mid = Stage(self._pair(c, c, spec.mid) + ([self._resnet(c, c)] if spec.mid else []))
 
         self.up = nn.ModuleList()
         for level, width, depths in zip(reversed(range(len(widths))), reversed(widths), spec.up, strict=True):

@@ -6,27 +6,16 @@ Source: as was done to Stable Diffusion's decoder after its release (the "ft-MSE
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.encoder import Encoder, LatentGaussian
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import VaeSpec
-from fromnoise.train.pool import Pool, batch_at, divided
+from fromnoise.train.pool import Pool, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.state import generator
-from fromnoise.train.vae import (
-    CROP,
-    EDGE_WEIGHT,
-    FULL_FRAME_EVERY,
-    LOOK_WEIGHT,
-    SQUARE_WEIGHT,
-    crop,
-    edges_apart,
-    look_at,
-    unlike,
-)
+from fromnoise.train.vae import LOOK_WEIGHT, apart, crops_at, look_at, unlike
 
 SHAKE = 0.03  # of the latents' spread: noise on them, for a U-Net's latents are never quite right
 
@@ -56,24 +45,14 @@ class DecoderTask:
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Distances between a picture and its rebuilt self."""
         chance = generator(self.seed, 7, step)
-        full = step % FULL_FRAME_EVERY == 0
-        batch = max(1, self.batch // 4) if full else self.batch
-        pixels = self.pool.pictures(batch_at(step, batch, self.trained_on, self.seed))
-        if not full:
-            pixels = crop(pixels, CROP, chance)
+        pixels = crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 latent: LatentGaussian = self.encoder(pixels)
             noise = torch.randn(latent.mean.shape, generator=chance)
             rebuilt: Tensor = self.modules(latent.mean + SHAKE * latent.mean.std() * noise)
             seen = unlike(self.oracle, rebuilt, pixels)
-        rebuilt = rebuilt.float()
-        losses = {
-            "absolute": (rebuilt - pixels).abs().mean(),
-            "square": SQUARE_WEIGHT * F.mse_loss(rebuilt, pixels),
-            "edges": EDGE_WEIGHT * edges_apart(rebuilt, pixels),
-            "look": LOOK_WEIGHT * seen,
-        }
+        losses = {**apart(rebuilt.float(), pixels), "look": LOOK_WEIGHT * seen}
         return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
 
     def look(self, folder: Path, step: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ def replacing(path: Path, keep_as: Path | None = None) -> Generator[Path]:
     """
     part = path.with_name(path.name + UNFINISHED)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield part
         _flush(part)
         if keep_as is not None and path.exists():
@@ -42,6 +42,14 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where missing.  Raises: StorageError"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}", hint="name another folder") from error
 
 
 def require_room(folder: Path, needed: int) -> None:

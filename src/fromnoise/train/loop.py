@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import NonFiniteError, WeightsError
-from fromnoise.train.durable import require_room
+from fromnoise.train.durable import make_folder, require_room
 from fromnoise.train.ema import Ema
 from fromnoise.train.log import Log
 from fromnoise.train.recipe import Progress, Recipe, Task
@@ -76,7 +76,7 @@ class Run:
         self.step = self.saved_step = 0
         self.between_steps = True  # else the weights, the moments and the averages are of different moments
         self.notes: tuple[str, ...] = ()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if found := newest(folder):
             self.resume(found)
 

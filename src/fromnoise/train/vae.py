@@ -50,11 +50,7 @@ class VaeTask:
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Distances between a picture and its rebuilt self, and from the latents to a standard normal."""
         chance = generator(self.seed, 3, step)
-        full = step % FULL_FRAME_EVERY == 0
-        batch = max(1, self.batch // 4) if full else self.batch
-        pixels = self.pool.pictures(batch_at(step, batch, self.trained_on, self.seed))
-        if not full:
-            pixels = crop(pixels, CROP, chance)
+        pixels = crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
         with torch.autocast("cpu", torch.bfloat16):
             latent: LatentGaussian = self.modules.encoder(pixels)
             z = latent.sample(torch.randn(latent.mean.shape, generator=chance))
@@ -62,21 +58,33 @@ class VaeTask:
                 z, pixels = turn(z, pixels, self.spec.factor, chance)
             rebuilt: Tensor = self.modules.decoder(z)
             seen = unlike(self.oracle, rebuilt, pixels)
-        rebuilt = rebuilt.float()
         mean, log_variance = latent.mean.float(), latent.log_variance.float()
-        losses = {
-            "absolute": (rebuilt - pixels).abs().mean(),
-            "square": SQUARE_WEIGHT * F.mse_loss(rebuilt, pixels),
-            "edges": EDGE_WEIGHT * edges_apart(rebuilt, pixels),
-            "kl": KL_WEIGHT * 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean(),
-            "look": LOOK_WEIGHT * seen,
-        }
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+        losses = {**apart(rebuilt.float(), pixels), "kl": KL_WEIGHT * kl, "look": LOOK_WEIGHT * seen}
         return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """Peak signal-to-noise ratio on whole held-out pictures, and the latents' spread; leaves a sheet."""
         pixels = self.pool.pictures(self.held_out)
         return look_at(self.modules.encoder, self.modules.decoder, pixels, folder, step)
+
+
+def crops_at(
+    step: int, pool: Pool, trained_on: int, batch: int, seed: int, chance: torch.Generator
+) -> Tensor:
+    """The pixels of a step: crops of a batch's pictures, or now and then fewer whole ones."""
+    full = step % FULL_FRAME_EVERY == 0
+    index = batch_at(step, max(1, batch // 4) if full else batch, trained_on, seed)
+    return pool.pictures(index) if full else crop(pool.pictures(index), CROP, chance)
+
+
+def apart(rebuilt: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """How far rebuilt pictures are from the true ones, weighted, pixel by pixel and edge by edge."""
+    return {
+        "absolute": (rebuilt - pixels).abs().mean(),
+        "square": SQUARE_WEIGHT * F.mse_loss(rebuilt, pixels),
+        "edges": EDGE_WEIGHT * edges_apart(rebuilt, pixels),
+    }
 
 
 def unlike(oracle: Oracle | None, rebuilt: Tensor, pixels: Tensor) -> Tensor:
@@ -86,11 +94,11 @@ def unlike(oracle: Oracle | None, rebuilt: Tensor, pixels: Tensor) -> Tensor:
     """
     if oracle is None:
         return torch.zeros(())
-    apart = [
+    differences = [
         (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean()
         for a, b in zip(oracle.features(rebuilt), oracle.features(pixels), strict=True)
     ]
-    return torch.stack(apart).mean()
+    return torch.stack(differences).mean()
 
 
 def look_at(encoder: Encoder, decoder: Decoder, pixels: Tensor, folder: Path, step: int) -> dict[str, float]:
