@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from fromnoise import Pipeline, load
-from fromnoise.train.handover import CLIP, ORACLE, UNET, VAE
+from fromnoise.train.handover import CLIP, DECODER, ORACLE, UNET, VAE
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
 from fromnoise.world import parse, publish
@@ -43,7 +43,7 @@ COLUMNS, ENLARGE, GAP = 4, 2, 6
 FONT_SIZE = 13
 BELOW = FONT_SIZE + 6  # pixels, for the prompt
 
-STAGES = (ORACLE, VAE, CLIP, UNET)  # in the order they are trained; a model file has them by name
+STAGES = (ORACLE, VAE, DECODER, CLIP, UNET)  # in the order they are trained; a model file has them by name
 
 
 # --- the gallery ---

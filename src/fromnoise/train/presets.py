@@ -130,7 +130,7 @@ MITE_RUN = Preset(
     clip=CLIP_RECIPE,
     unet=UNET_RECIPE,
     scenes=60_000,
-    mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08),
+    mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08, pattern=0.06, variants=1, flips=False),
 )
 
 # The same stages and code paths in seconds: what the tests run on, and a rehearsal before a long training.

@@ -40,6 +40,8 @@ class Mix:
     at_home: float = 0.25  # a setting where the thing belongs, if it has one
     small: float = 0.08
     big: float = 0.12
+    variants: int = VARIANTS  # how many drawings of a kind come up; 1: always the first
+    flips: bool = True  # things may face the other way
     core: bool = True  # only the kinds that the embedded model learns
 
     def __post_init__(self) -> None:
@@ -94,7 +96,7 @@ def _count(rng: Random, seed: int, mix: Mix) -> Scene | None:
     setting = _setting(rng, kind, mix)
     model = _thing(rng, kind, Spot(0, 0, 0), mix)
     things = tuple(
-        replace(model, x=s.x, y=s.y, size=s.size, lean=_lean(rng), flip=rng.random() < 0.5, seed=_seed(rng))
+        replace(model, x=s.x, y=s.y, size=s.size, lean=_lean(rng), flip=_flip(rng, mix), seed=_seed(rng))
         for s in place_row(rng, kind, setting, count)
     )
     return Scene(seed, setting, _time(rng, setting, kind), things)
@@ -171,15 +173,19 @@ def _thing(rng: Random, kind: str, spot: Spot, mix: Mix) -> Thing:
         y=spot.y,
         size=spot.size,
         texture=rng.choice(TEXTURES[1:]) if rng.random() < mix.pattern else TEXTURES[0],
-        variant=rng.randrange(VARIANTS),
+        variant=rng.randrange(mix.variants),
         lean=_lean(rng),
-        flip=rng.random() < 0.5,
+        flip=_flip(rng, mix),
         seed=_seed(rng),
     )
 
 
 def _lean(rng: Random) -> float:
     return rng.uniform(-0.08, 0.08)
+
+
+def _flip(rng: Random, mix: Mix) -> bool:
+    return mix.flips and rng.random() < 0.5
 
 
 def _seed(rng: Random) -> int:
