@@ -13,7 +13,7 @@ PACKAGE = Path(fromnoise.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    **dict.fromkeys(("errors", "events", "names", "request", "specs", "version"), 0),
+    **dict.fromkeys(("durable", "errors", "events", "names", "request", "specs", "version"), 0),
     **dict.fromkeys(("nets", "text", "noise", "images", "world"), 1),
     **dict.fromkeys(("weights", "engine", "reading"), 2),
     **dict.fromkeys(("pipeline", "train", "score"), 3),

@@ -10,8 +10,9 @@ import torch
 from marathon import RECIPE, Line
 from torch import Tensor
 
+from fromnoise import durable
 from fromnoise.errors import NonFiniteError, StorageError, WeightsError
-from fromnoise.train import durable, loop
+from fromnoise.train import loop
 from fromnoise.train.log import LOG, Log
 from fromnoise.train.loop import TRUNK, fit
 from fromnoise.train.recipe import Progress, Recipe

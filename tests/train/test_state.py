@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fromnoise import durable
 from fromnoise.errors import StorageError, WeightsError
-from fromnoise.train import durable, state
+from fromnoise.train import state
 from fromnoise.train.state import (
     DAMAGED,
     LATEST,

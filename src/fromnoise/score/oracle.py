@@ -1,7 +1,6 @@
 """The oracle at work: its file, and pictures to what was seen in them."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from fromnoise.durable import replacing
 from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import OracleSpec
@@ -79,16 +79,8 @@ def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) 
     data = save(tensors, {HEADER: json.dumps(header)})
     checksum = f"{sha256(data).hexdigest()}  {path.name}\n".encode("ascii")
     for target, content in ((path, data), (path.with_suffix(".sha256"), checksum)):
-        partial = target.with_name(target.name + ".part")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {target}: {error.strerror}") from error
+        with replacing(target) as part:
+            part.write_bytes(content)
 
 
 def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> Oracle:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 import regex
 
+from fromnoise.durable import replacing
 from fromnoise.errors import RequestError, SpecError, StorageError, WeightsError
 from fromnoise.text.bpe import Pair, join, learn
 
@@ -190,16 +191,8 @@ class Tokenizer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a small JSON file that `load` reads back.  Raises: StorageError"""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        try:
-            partial.write_text(
-                json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-            )
-            partial.replace(target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {target}: {error.strerror}") from error
+        with replacing(Path(path)) as part:
+            part.write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

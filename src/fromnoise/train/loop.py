@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fromnoise.durable import make_folder, require_room
 from fromnoise.errors import NonFiniteError, WeightsError
-from fromnoise.train.durable import make_folder, require_room
 from fromnoise.train.ema import Ema
 from fromnoise.train.log import Log
 from fromnoise.train.recipe import Progress, Recipe, Task

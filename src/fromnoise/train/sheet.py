@@ -6,7 +6,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from fromnoise.train.durable import replacing
+from fromnoise.durable import make_folder, replacing
 
 GAP = 2  # pixels between pictures
 
@@ -25,5 +25,6 @@ def sheet(pixels: Float[Tensor, "b 3 h w"], columns: int = 8) -> Image.Image:
 
 def save_sheet(pixels: Float[Tensor, "b 3 h w"], path: Path, columns: int = 8) -> None:
     """Write a contact sheet as PNG.  Raises: StorageError"""
+    make_folder(path.parent)
     with replacing(path) as part:
         sheet(pixels, columns).save(part, format="PNG")

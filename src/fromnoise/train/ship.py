@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import torch
 
+from fromnoise.durable import replacing
 from fromnoise.images.sketch import Sketch
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
-from fromnoise.train.durable import replacing
 from fromnoise.train.handover import (
     CLIP,
     DECODER,

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from fromnoise.durable import make_folder, replacing
 from fromnoise.errors import WeightsError
-from fromnoise.train.durable import replacing
 from fromnoise.train.tensorfile import open_tensors, write_tensors
 
 LATEST, PREVIOUS, DAMAGED = "latest.safetensors", "previous.safetensors", "damaged.safetensors"
@@ -43,6 +43,7 @@ def write_checkpoint(
     Raises: StorageError if the disk is full or the folder cannot be written
     """
     header = {FACTS: json.dumps(facts), DIGEST: digest(tensors)}
+    make_folder(path.parent)
     with replacing(path, keep_as) as part:
         write_tensors(part, tensors, header)
 

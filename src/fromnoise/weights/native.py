@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Final, cast
 
 import torch
@@ -18,6 +17,7 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fromnoise.durable import replacing
 from fromnoise.errors import StorageError, WeightsError
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
@@ -82,17 +82,13 @@ def save_native(parts: Parts, path: str | os.PathLike[str], *, dtype: torch.dtyp
         "tokenizers": list(parts.tokenizers),
         "about": dict(parts.about),
     }
-    partial = target.with_name(f".{target.name}.{token_hex(4)}.partial")
-    try:
-        save_file(tensors, partial, metadata={HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.chmod(PUBLIC)
-        partial.replace(target)
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"cannot write {target}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    metadata = {HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)}
+    with replacing(target) as part:
+        try:
+            save_file(tensors, part, metadata)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        part.chmod(PUBLIC)
 
 
 def _rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

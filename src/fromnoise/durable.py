@@ -21,7 +21,6 @@ def replacing(path: Path, keep_as: Path | None = None) -> Generator[Path]:
     """
     part = path.with_name(path.name + UNFINISHED)
     try:
-        make_folder(path.parent)
         yield part
         _flush(part)
         if keep_as is not None and path.exists():
