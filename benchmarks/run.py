@@ -1,5 +1,7 @@
 """How long a person waits: whole processes, medians of several runs, beside what Python and torch need alone.
 
+Then how fast the tokenizer reads and the world is drawn, in this process.
+
 python benchmarks/run.py [--runs 5] [--json results.json]
 """
 
@@ -13,6 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+
+from fromnoise.text import Tokenizer
+from fromnoise.world import sample_caption, sample_scene, scene_seed
+from fromnoise.world.render import render
 
 FROMNOISE = [sys.executable, "-m", "fromnoise"]
 PROMPT = "a red lighthouse on an island at sunset"
@@ -48,6 +54,27 @@ def seconds(command: list[str], runs: int) -> list[float]:
     return times[1:]
 
 
+def tokenizer_rate(count: int = 20_000) -> float:
+    """Prompts that CLIP's vocabulary encodes in a second, once it has seen their words."""
+    tokenizer = Tokenizer.clip()
+    prompts = [sample_caption(sample_scene(seed), seed) for seed in range(1000)]
+    tokenizer(prompts)
+    began = perf_counter()
+    for _ in range(count // len(prompts)):
+        tokenizer(prompts)
+    return count / (perf_counter() - began)
+
+
+def world_rate(count: int = 512, batch: int = 64) -> float:
+    """Scenes of the procedural world that are drawn at 128 pixels in a second."""
+    scenes = [sample_scene(scene_seed(0, index)) for index in range(count)]
+    render(scenes[:batch])
+    began = perf_counter()
+    for at in range(0, count, batch):
+        render(scenes[at : at + batch])
+    return count / (perf_counter() - began)
+
+
 def commit() -> str:
     """The commit that is measured."""
     found = subprocess.run(
@@ -79,9 +106,14 @@ def main() -> None:
     for name, times in measured.items():
         ratio = median(times) / torch_alone
         print(f"{name:32}{median(times):10.2f}{min(times):8.2f}{max(times):8.2f}{ratio:16.2f}")
+    rates = {"prompts tokenized": tokenizer_rate(), "scenes drawn at 128 px": world_rate()}
+    for name, rate in rates.items():
+        print(f"{name:32}{rate:10,.0f} per second")
     if asked.json:
         about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": commit(), "machine": processor()}
-        asked.json.write_text(json.dumps({**about, "seconds": measured}, indent=1) + "\n")
+        asked.json.write_text(
+            json.dumps({**about, "seconds": measured, "per_second": rates}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":
