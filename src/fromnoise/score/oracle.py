@@ -22,6 +22,7 @@ from fromnoise.world.check import Seen, sightings
 from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
 
 ORACLE_FILE: Final = FOLDER / "oracle.safetensors"
+TRAIN_ONE: Final = "train one (fromnoise train oracle RUN, then assemble RUN) and name it: --oracle FILE"
 FORMAT: Final = 1
 STRIDE: Final = 16  # the oracle's coarsest pixel
 LENGTH: Final = 8  # bytes at the start of a safetensors file that give the length of its header
@@ -90,6 +91,8 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
             or was trained on a world of other words
     """
     source, hint = path or ORACLE_FILE, "" if path else REINSTALL
+    if not source.exists():
+        raise StorageError(f"cannot read the oracle {source.name}: there is no {source}", hint=TRAIN_ONE)
     try:
         data = source.read_bytes()
         expected = source.with_suffix(".sha256").read_text(encoding="ascii").split()[:1]
