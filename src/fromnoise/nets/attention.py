@@ -26,7 +26,7 @@ def attend(
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     if causal:
         return _gather(q, k, v, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1))
-    parts = [_gather(part, k, v) for part in q.split(QUERIES, dim=-2)]
+    parts = [_gather(q[..., at : at + QUERIES, :], k, v) for at in range(0, q.shape[-2], QUERIES)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
 
 
