@@ -17,6 +17,7 @@ pytestmark = pytest.mark.oracle
 
 # What SDXL is told about the picture: six numbers (sizes, crop), as features, behind the pooled text vector.
 POOLED_TEXT, NUMBERS, FEATURES = 24, 6, 8
+FULL_FEATURES = 256
 
 
 def small(spec: UNetSpec, **changes: Any) -> UNetSpec:
@@ -44,8 +45,14 @@ CASES = [
     pytest.param(replace(SD1, in_channels=9), (8, 16), id="inpaint"),
     pytest.param(replace(SD1, guidance_width=20), SQUARE, id="lcm"),
     pytest.param(SHORT, SQUARE, id="without middle"),
-    pytest.param(SD15.unet, (32, 32), id="full", marks=pytest.mark.slow),
+    pytest.param(SD15.unet, (32, 32), id="full sd1", marks=pytest.mark.slow),
+    pytest.param(SD21.unet, (32, 32), id="full sd2", marks=pytest.mark.slow),
+    pytest.param(SDXL.unet, (32, 32), id="full sdxl", marks=pytest.mark.slow),  # 11 GB of memory
 ]
+
+
+def feature_width(spec: UNetSpec) -> int:
+    return FULL_FEATURES if spec.pooled_width == SDXL.unet.pooled_width else FEATURES
 
 
 def oracle(spec: UNetSpec) -> Any:
@@ -64,7 +71,7 @@ def oracle(spec: UNetSpec) -> Any:
         norm_num_groups=spec.groups,
         time_cond_proj_dim=spec.guidance_width,
         addition_embed_type="text_time" if spec.pooled_width else None,
-        addition_time_embed_dim=FEATURES,
+        addition_time_embed_dim=feature_width(spec),
         projection_class_embeddings_input_dim=spec.pooled_width,
     )
 
@@ -83,9 +90,10 @@ def test_the_unet_is_that_of_its_family(spec: UNetSpec, size: tuple[int, int]) -
 
     latents, context = noise(2, spec.in_channels, *size), noise(2, 7, spec.context_width)
     times = torch.tensor([0.5, 981.0])
-    text, numbers = noise(2, POOLED_TEXT), torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
-    features = time_features(numbers.flatten(), FEATURES).reshape(2, -1)
-    pooled = torch.cat([text, features], dim=1) if spec.pooled_width else None
+    text = noise(2, spec.pooled_width - NUMBERS * feature_width(spec)) if spec.pooled_width else None
+    numbers = torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
+    features = time_features(numbers.flatten(), feature_width(spec)).reshape(2, -1)
+    pooled = None if text is None else torch.cat([text, features], dim=1)
     guidance = noise(2, spec.guidance_width) if spec.guidance_width else None
 
     wanted = theirs(

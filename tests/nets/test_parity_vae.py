@@ -24,7 +24,7 @@ pytestmark = pytest.mark.oracle
         pytest.param(replace(TINY.vae, multipliers=(1, 2), blocks=1, latent_channels=6), id="shallow"),
         pytest.param(replace(TINY.vae, mid_attention=False), id="without attention"),
         pytest.param(replace(TINY.vae, patch=2, multipliers=(1, 2, 4)), id="patches"),
-        pytest.param(SD15.vae, id="full", marks=pytest.mark.slow),
+        pytest.param(SD15.vae, id="full", marks=pytest.mark.slow),  # the same network in SD 2.x and SDXL
     ],
 )
 def test_the_autoencoder_is_that_of_stable_diffusion(spec: VaeSpec) -> None:
