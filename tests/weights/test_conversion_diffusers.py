@@ -77,7 +77,7 @@ def ours(parts: Parts, scheduler: Any) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", pytest.param("sdxl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 def test_diffusers_draws_with_our_folder_and_our_file_what_we_draw(family: str, tmp_path: Path) -> None:
     import diffusers
 
@@ -133,10 +133,10 @@ def test_transformers_cuts_texts_with_our_files_as_we_do(tmp_path: Path) -> None
         assert found == known(words).ids[0]
 
 
-BUILT = ["sd1", "lcm", "sd2", "sdxl", "refiner", "sdxs", "ssd-1b", "vega", "koala 1b"]
+BUILT = ["sd1", "lcm", "sd2", "sdxl", "refiner", "bk-sdm small", "sdxs", "ssd-1b", "vega", "koala 1b"]
 
 
-@pytest.mark.parametrize("name", ["bk-sdm small", *(pytest.param(n, marks=pytest.mark.slow) for n in BUILT)])
+@pytest.mark.parametrize("name", BUILT)
 def test_diffusers_builds_from_our_configuration_the_unet_that_we_have(name: str) -> None:
     import diffusers
 

