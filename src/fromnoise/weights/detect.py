@@ -12,7 +12,7 @@ from fromnoise.weights.folder_facts import declared_family, text_like, unet_like
 from fromnoise.weights.identity import DIFFUSERS, LDM, MODEL, OURS, Finding, Identity
 from fromnoise.weights.layouts import LAYOUTS
 from fromnoise.weights.lone import identify_part, identify_stranger
-from fromnoise.weights.native import HEADER
+from fromnoise.weights.native import CHECKER, FOR_CHECKERS, HEADER, IS_CHECKER
 from fromnoise.weights.networks import Network, find_networks, text_places
 from fromnoise.weights.prediction import settle
 from fromnoise.weights.probe import Probe
@@ -44,7 +44,10 @@ def detect(stored: Stored, *, prediction: Prediction | None = None, probed: Prob
 
 def _ours(stored: Stored, prediction: Prediction | None) -> Identity:
     try:
-        spec = ModelSpec.from_json(json.loads(stored.metadata[HEADER])["spec"])
+        header = json.loads(stored.metadata[HEADER])
+        if CHECKER in header:
+            return Identity("checker", "", "", OURS, None, obstacle=IS_CHECKER, hint=FOR_CHECKERS)
+        spec = ModelSpec.from_json(header["spec"])
     except (FromNoiseError, ValueError, KeyError, TypeError) as error:
         problem = f"its header describes no model that can be built: {error}"
         return Identity(MODEL, "", "", OURS, None, obstacle=problem, hint="copy or download it again")

@@ -27,6 +27,9 @@ from fromnoise.specs import ModelSpec
 
 HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
 FORMAT: Final = 1
+CHECKER: Final = "oracle"  # what stands in our JSON in place of a model's spec (score/oracle.py)
+IS_CHECKER: Final = "it is a checker, which looks at pictures and draws none"
+FOR_CHECKERS: Final = "give it to `fromnoise score --oracle FILE`"
 PUBLIC: Final = 0o644  # safetensors leaves its files to their owner alone; a model is there to be read
 
 
@@ -163,6 +166,8 @@ def read_header(name: str, metadata: Mapping[str, str] | None) -> dict[str, Any]
         raise WeightsError(f"the header of {name} is damaged: {error}") from error
     if made_by != FORMAT:
         raise WeightsError(f"{name} has format {made_by!r}, not {FORMAT}", hint="update fromnoise to read it")
+    if CHECKER in header:
+        raise WeightsError(f"{name} cannot draw: {IS_CHECKER}", hint=FOR_CHECKERS)
     if lost := {"spec", "tokenizers", "about"} - header.keys():
         raise WeightsError(f"the header of {name} is damaged: it lacks {min(lost)!r}")
     return cast(dict[str, Any], header)
