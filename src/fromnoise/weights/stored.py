@@ -7,15 +7,14 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 
 from fromnoise.errors import StorageError, WeightsError
 from fromnoise.weights.checkpoint import open_checkpoint
-from fromnoise.weights.containers import AGAIN, Container, identify, open_file
+from fromnoise.weights.containers import AGAIN, Closing, Container, identify, open_file
 from fromnoise.weights.folders import Folder, Part, look_into, within
 from fromnoise.weights.mapped import Mapped, open_mapped
 from fromnoise.weights.wording import shown
@@ -24,7 +23,7 @@ VARIANT: Final = "variant"  # the metadata key under which a folder says which v
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class Stored(Closing):
     """Tensors by name in a file or a folder; their numbers are read one at a time, when asked for.
 
     In a folder the names begin with the component ("unet.conv_in.weight"), unless there is but one.
@@ -58,14 +57,6 @@ class Stored:
     def close(self) -> None:
         """Give the files back; tensors that were read stay."""
         self.held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_weights(path: str | os.PathLike[str], *, variant: str | None = None) -> Stored:
