@@ -16,7 +16,9 @@ from fromnoise.specs import REFINER, SD15, SD21, SDXL, ClipSpec, ModelSpec, UNet
 
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
-from twins import NUMBER_WIDTH, Twin, latents, model, noise, relative_error  # noqa: E402
+from parity import relative_error  # noqa: E402
+from peers import NUMBER_WIDTH  # noqa: E402
+from twins import Twin, latents, model, noise  # noqa: E402
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]
 

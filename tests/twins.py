@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from parity import random_weights
+from peers import text_encoder, unet, vae
+from torch import Tensor
 
 from fromnoise.events import Denoised
 from fromnoise.pipeline import Pipeline
 from fromnoise.request import GenerateRequest
-from fromnoise.specs import ClipSpec, ModelSpec, UNetSpec, VaeSpec
+from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
 from fromnoise.weights.layouts import DIFFUSERS_TEXTS, folder_rules, folder_spec
 from fromnoise.weights.model_converter import flipped, translate
 from fromnoise.weights.native import Parts, Uninitialised
 
 State = dict[str, Tensor]
-NUMBER_WIDTH = 256  # features of each number that SDXL is told about the picture
 THEIR_WORDS = {"eps": "epsilon", "v": "v_prediction"}
 
 
@@ -35,17 +36,7 @@ def model(spec: ModelSpec, seed: int = 0) -> Parts:
         parts = Parts.blank(spec, tokenizers=tokenizers)
     generator = torch.Generator().manual_seed(seed)
     for _, network in parts.modules():
-        norms = {
-            name for name, part in network.named_modules() if isinstance(part, nn.GroupNorm | nn.LayerNorm)
-        }
-        state: State = {}
-        for key, like in network.state_dict().items():
-            weight = torch.empty(like.shape).normal_(generator=generator)
-            if key.removesuffix(".weight") in norms:
-                state[key] = weight.mul_(0.1).add_(1)
-            else:
-                state[key] = weight.mul_(like[0].numel() ** -0.5 if like.ndim > 1 else 0.1)
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(random_weights(network, generator), assign=True)
         network.eval().requires_grad_(False)
     return parts
 
@@ -59,7 +50,7 @@ class Twin:
             read = Parts.blank(spec).state().keys()  # without what diffusers does not keep
         state = {name: tensor for name, tensor in parts.state().items() if name in read}
         state = translate(state, flipped(folder_rules(spec, texts)), source="ours")
-        self.unet = filled(unet(parts.spec), state, "unet.")
+        self.unet = filled(unet(parts.spec.unet), state, "unet.")
         self.vae = filled(vae(spec.vae), state, "vae.")
         self.encoders = {
             name: filled(text_encoder(text), state, f"{name}.")
@@ -91,68 +82,6 @@ def filled(network: Any, state: Mapping[str, Tensor], prefix: str) -> Any:
     own |= {n: t for n, t in network.state_dict().items() if n.endswith("position_ids")}
     network.load_state_dict(own, strict=True, assign=True)
     return network.eval().requires_grad_(False)
-
-
-def unet(spec: ModelSpec) -> Any:
-    from diffusers import UNet2DConditionModel
-
-    s: UNetSpec = spec.unet
-    with torch.device("meta"):
-        return UNet2DConditionModel(
-            sample_size=64,  # their inpainting asks for it
-            in_channels=s.in_channels,
-            out_channels=s.out_channels,
-            block_out_channels=tuple(s.widths),
-            layers_per_block=len(s.down[0]),
-            down_block_types=tuple("CrossAttnDownBlock2D" if any(d) else "DownBlock2D" for d in s.down),
-            up_block_types=tuple("CrossAttnUpBlock2D" if any(d) else "UpBlock2D" for d in s.up),
-            transformer_layers_per_block=tuple(max(d) or s.mid for d in s.down),
-            attention_head_dim=tuple(map(s.heads_for, s.widths)),  # their name for the number of heads
-            cross_attention_dim=s.context_width,
-            use_linear_projection=s.linear_projection,
-            norm_num_groups=s.groups,
-            time_cond_proj_dim=s.guidance_width,
-            addition_embed_type="text_time" if s.pooled_width else None,
-            addition_time_embed_dim=NUMBER_WIDTH,
-            projection_class_embeddings_input_dim=s.pooled_width,
-        )
-
-
-def vae(spec: VaeSpec) -> Any:
-    from diffusers import AutoencoderKL
-
-    levels = len(spec.multipliers)
-    with torch.device("meta"):
-        return AutoencoderKL(
-            latent_channels=spec.latent_channels,
-            block_out_channels=tuple(spec.widths),
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            layers_per_block=spec.blocks,
-            norm_num_groups=spec.groups,
-            scaling_factor=spec.latent_scale,
-            force_upcast=False,
-        )
-
-
-def text_encoder(spec: ClipSpec) -> Any:
-    import transformers
-
-    config = transformers.CLIPTextConfig(
-        vocab_size=spec.vocab,
-        max_position_embeddings=spec.context,
-        hidden_size=spec.width,
-        intermediate_size=4 * spec.width,
-        num_attention_heads=spec.heads,
-        num_hidden_layers=spec.layers,
-        hidden_act=spec.activation,
-        projection_dim=spec.projection or spec.width,
-        bos_token_id=spec.end - 1,
-        eos_token_id=spec.end,
-        pad_token_id=spec.pad,
-    )
-    projects = spec.projection is not None
-    return (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
 
 
 def tokenizer(ours: Mapping[str, Any], folder: Path) -> Any:
@@ -199,9 +128,3 @@ def latents(pipe: Pipeline, request: GenerateRequest, **given: Any) -> Tensor:
     """What our pipeline is about to decode."""
     steps = [event for event in pipe.stream(request, **given) if isinstance(event, Denoised)]
     return steps[-1].previews.args[0]  # type: ignore[attr-defined]  # a partial
-
-
-def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, in units of the typical value."""
-    assert ours.shape == theirs.shape
-    return float((ours - theirs).abs().max() / theirs.square().mean().sqrt())

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mapping import IMAGE, TEXT
 from parity import TOLERANCE, noise, relative_error, share_weights
+from peers import text_encoder
 from torch import Tensor
 
 from fromnoise.nets.clip import ImageTower, TextTransformer
@@ -24,21 +25,7 @@ def small(spec: ClipSpec, width: int = 32) -> ClipSpec:
 
 
 def twins(spec: ClipSpec) -> tuple[TextTransformer, Any]:
-    config = transformers.CLIPTextConfig(
-        vocab_size=spec.vocab,
-        max_position_embeddings=spec.context,
-        hidden_size=spec.width,
-        intermediate_size=4 * spec.width,
-        num_attention_heads=spec.heads,
-        num_hidden_layers=spec.layers,
-        hidden_act=spec.activation,
-        projection_dim=spec.projection or spec.width,
-        bos_token_id=spec.end - 1,
-        eos_token_id=spec.end,
-        pad_token_id=spec.pad,
-    )
-    projects = spec.projection is not None
-    theirs = (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
+    theirs = text_encoder(spec)
     ours = TextTransformer(spec)
     share_weights(theirs, ours, TEXT)
     return ours, theirs

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mapping import vae_names
 from parity import TOLERANCE, noise, relative_error, share_weights
+from peers import vae
 from torch import nn
 
 from fromnoise.nets.decoder import Decoder
@@ -28,19 +29,8 @@ pytestmark = pytest.mark.oracle
     ],
 )
 def test_the_autoencoder_is_that_of_stable_diffusion(spec: VaeSpec) -> None:
-    channels, levels = 3 * spec.patch**2, len(spec.multipliers)
+    theirs = vae(spec)
     with torch.device("meta"):
-        theirs = diffusers.AutoencoderKL(
-            in_channels=channels,
-            out_channels=channels,
-            latent_channels=spec.latent_channels,
-            block_out_channels=tuple(spec.widths),
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            layers_per_block=spec.blocks,
-            norm_num_groups=spec.groups,
-            mid_block_add_attention=spec.mid_attention,
-        )
         ours = nn.ModuleDict({"encoder": Encoder(spec), "decoder": Decoder(spec)})
     share_weights(theirs, ours, vae_names(spec))
 
