@@ -10,13 +10,14 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "weights"))
 
-from tiny_files import SPECS, checkpoint_state, know_tiny_families, same, tiny_parts, write_single
+from on_disk import as_checkpoint, write_checkpoint
+from tiny_files import SPECS, know_tiny_families, same, tiny_parts
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    state = checkpoint_state(tiny_parts(SPECS["sd1"]), "sd1")
-    return write_single(state, tmp_path_factory.mktemp("sd1") / "sd1.safetensors")
+    state = as_checkpoint(tiny_parts(SPECS["sd1"]), "sd1")
+    return write_checkpoint(state, tmp_path_factory.mktemp("sd1") / "sd1.safetensors")
 
 
 @pytest.fixture(autouse=True)

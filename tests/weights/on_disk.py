@@ -66,11 +66,11 @@ def know_small_families(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(families.BASES, family, replace(base, texts=small(spec).texts))
 
 
-def small_parts(spec: ModelSpec) -> Parts:
-    """Random weights that float16 can hold, and a vocabulary for each text encoder."""
-    tokenizers = [Tokenizer.train(CAPTIONS, VOCAB).to_json() | {"pad": text.pad} for text in spec.texts]
+def small_parts(spec: ModelSpec, vocab: int = VOCAB, seed: int = 0) -> Parts:
+    """Random weights that float16 holds exactly, and a small vocabulary for each text encoder."""
+    tokenizers = [Tokenizer.train(CAPTIONS, vocab).to_json() | {"pad": text.pad} for text in spec.texts]
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         parts = Parts.blank(spec, tokenizers=tuple(tokenizers))
     for _, module in parts.modules():
         module.half().float().eval().requires_grad_(False)
@@ -90,12 +90,12 @@ def with_averages(state: State, factor: float) -> State:
     return state | {ema_name(name): tensor * factor for name, tensor in unet.items()}
 
 
-def write_checkpoint(state: State, path: Path) -> Path:
+def write_checkpoint(state: State, path: Path, metadata: Mapping[str, str] | None = None) -> Path:
     """As safetensors, or as PyTorch does it, by the suffix."""
     if path.suffix == ".safetensors":
-        save_file(state, path)
+        save_file(state, path, dict(metadata) if metadata else None)
     else:
-        torch.save({"state_dict": state, "global_step": 7}, path)
+        torch.save({"state_dict": state, **({"global_step": 7} if metadata is None else metadata)}, path)
     return path
 
 

@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 import torch
 from families import meta_parts, stored_of
+from on_disk import as_checkpoint, write_checkpoint
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from tiny_files import (
-    SPECS,
-    State,
-    bits,
-    checkpoint_state,
-    know_tiny_families,
-    same,
-    tiny_parts,
-    write_single,
-)
+from tiny_files import SPECS, State, bits, know_tiny_families, same, tiny_parts
 
 from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
 from fromnoise.specs import REFINER, SD15, SD21, SDXL, ModelSpec
@@ -87,7 +79,7 @@ def of_networks(state: State) -> State:
 
 @pytest.fixture
 def sd1(models: dict[str, Parts], tmp_path: Path) -> Path:
-    return write_single(checkpoint_state(models["sd1"], "sd1"), tmp_path / "sd1.safetensors")
+    return write_checkpoint(as_checkpoint(models["sd1"], "sd1"), tmp_path / "sd1.safetensors")
 
 
 # --- not a bit is lost ---
@@ -95,8 +87,8 @@ def sd1(models: dict[str, Parts], tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("family", SPECS)
 def test_a_model_survives_every_format(family: str, models: dict[str, Parts], tmp_path: Path) -> None:
-    before = mixed(checkpoint_state(models[family], family))
-    source = write_single(before, tmp_path / "a.safetensors", {"modelspec.author": "somebody"})
+    before = mixed(as_checkpoint(models[family], family))
+    source = write_checkpoint(before, tmp_path / "a.safetensors", {"modelspec.author": "somebody"})
     way = ["b", "c.ckpt", "d.safetensors", "e", "f.safetensors"]
     for name in way:
         to = "ours" if name.startswith("d") else None
@@ -114,13 +106,13 @@ def test_a_model_survives_every_format(family: str, models: dict[str, Parts], tm
 def test_a_checkpoint_from_torch_becomes_the_same_safetensors(
     models: dict[str, Parts], tmp_path: Path
 ) -> None:
-    state = checkpoint_state(models["sd1"], "sd1")
+    state = as_checkpoint(models["sd1"], "sd1")
     shared = state[f"{UNET}time_embed.0.bias"]
     state[f"{UNET}time_embed.2.bias"] = shared  # two names, one storage
     name = f"{UNET}input_blocks.0.0.weight"
     state[name] = state[name].permute(1, 0, 2, 3).contiguous().permute(1, 0, 2, 3)  # not in a row
     assert not state[name].is_contiguous()
-    run(write_single(state, tmp_path / "a.ckpt", {"global_step": "7"}), tmp_path / "b.safetensors")
+    run(write_checkpoint(state, tmp_path / "a.ckpt", {"global_step": "7"}), tmp_path / "b.safetensors")
     assert same(read(tmp_path / "b.safetensors"), state)
     assert metadata_of(tmp_path / "b.safetensors")["global_step"] == "7"
 
@@ -195,11 +187,11 @@ def test_the_report_has_the_hash_of_every_tensor(sd1: Path, tmp_path: Path) -> N
 def test_numbers_are_rounded_only_when_asked_and_how_far_is_said(
     models: dict[str, Parts], tmp_path: Path
 ) -> None:
-    state = checkpoint_state(models["sd1"], "sd1", torch.float32)
+    state = as_checkpoint(models["sd1"], "sd1", torch.float32)
     name = f"{UNET}time_embed.0.bias"
     state[name] = torch.linspace(1, 2, len(state[name]))
     state[POSITIONS] = torch.arange(77)[None]
-    source = write_single(state, tmp_path / "a.safetensors")
+    source = write_checkpoint(state, tmp_path / "a.safetensors")
     report = run(source, tmp_path / "b.safetensors", dtype=torch.bfloat16)
     after = read(tmp_path / "b.safetensors")
     assert torch.equal(after.pop(POSITIONS), state.pop(POSITIONS))
@@ -213,16 +205,16 @@ def test_numbers_are_rounded_only_when_asked_and_how_far_is_said(
 
 
 def test_a_number_that_does_not_fit_is_refused_by_name(models: dict[str, Parts], tmp_path: Path) -> None:
-    state = checkpoint_state(models["sd1"], "sd1", torch.float32)
+    state = as_checkpoint(models["sd1"], "sd1", torch.float32)
     name = f"{UNET}input_blocks.0.0.bias"
     state[name][3] = 70_000
-    source = write_single(state, tmp_path / "a.safetensors")
+    source = write_checkpoint(state, tmp_path / "a.safetensors")
     with pytest.raises(WeightsError, match=f"'{name}' holds 70000, which does not fit into float16") as e:
         run(source, tmp_path / "b.safetensors", dtype=torch.float16)
     assert "bfloat16" in e.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
     state[name][3] = torch.inf  # was not finite before either
-    run(write_single(state, tmp_path / "a.safetensors"), tmp_path / "b.safetensors", dtype=torch.float16)
+    run(write_checkpoint(state, tmp_path / "a.safetensors"), tmp_path / "b.safetensors", dtype=torch.float16)
     assert read(tmp_path / "b.safetensors")[name][3] == torch.inf
 
 
@@ -231,10 +223,10 @@ def test_a_number_that_does_not_fit_is_refused_by_name(models: dict[str, Parts],
 
 @pytest.fixture
 def littered(models: dict[str, Parts], tmp_path: Path) -> Path:
-    state = checkpoint_state(models["sd1"], "sd1")
+    state = as_checkpoint(models["sd1"], "sd1")
     averages = {ema_name(name): 2 * tensor for name, tensor in state.items() if name.startswith(UNET)}
     extra = {POSITIONS: torch.arange(77)[None], "alphas_cumprod": torch.rand(1000), "v_pred": torch.zeros(0)}
-    return write_single(state | averages | extra, tmp_path / "littered.ckpt")
+    return write_checkpoint(state | averages | extra, tmp_path / "littered.ckpt", {})
 
 
 def test_a_single_file_keeps_everything_unless_pruned(littered: Path, tmp_path: Path) -> None:
@@ -279,8 +271,8 @@ def scheduler_of(folder: Path) -> dict[str, Any]:
 
 def test_velocity_and_zero_snr_are_kept_there_and_back(models: dict[str, Parts], tmp_path: Path) -> None:
     marks = {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
-    state = checkpoint_state(models["sdxl"], "sdxl")
-    run(write_single(state | marks, tmp_path / "a.safetensors"), tmp_path / "b")
+    state = as_checkpoint(models["sdxl"], "sdxl")
+    run(write_checkpoint(state | marks, tmp_path / "a.safetensors"), tmp_path / "b")
     scheduler = scheduler_of(tmp_path / "b")
     assert scheduler["prediction_type"] == "v_prediction"
     assert scheduler["rescale_betas_zero_snr"] is True
@@ -321,8 +313,8 @@ def test_edm_models_stay_what_they_are(
         "edm_vpred.sigma_min": torch.tensor(0.002),
         "edm_vpred.sigma_max": torch.tensor(120.0),
     }
-    state = checkpoint_state(models["sdxl"], "sdxl") | {name: numbers[name] for name in marks}
-    run(write_single(state, tmp_path / "a.safetensors"), tmp_path / "b")
+    state = as_checkpoint(models["sdxl"], "sdxl") | {name: numbers[name] for name in marks}
+    run(write_checkpoint(state, tmp_path / "a.safetensors"), tmp_path / "b")
     assert scheduler.items() <= scheduler_of(tmp_path / "b").items()
     run(tmp_path / "b", tmp_path / "c.safetensors")
     assert same(read(tmp_path / "c.safetensors"), state)
@@ -364,7 +356,7 @@ def test_a_folder_keeps_its_own_words(sd1: Path, tmp_path: Path) -> None:
 def test_a_folder_whose_text_encoder_was_exchanged_does_not_get_the_old_ones_layers(
     models: dict[str, Parts], tmp_path: Path
 ) -> None:
-    source = write_single(checkpoint_state(models["sd2"], "sd2"), tmp_path / "a.safetensors")
+    source = write_checkpoint(as_checkpoint(models["sd2"], "sd2"), tmp_path / "a.safetensors")
     run(source, tmp_path / "b")
     path = tmp_path / "b/text_encoder/model.safetensors"
     start = "text_model.encoder.layers."
@@ -379,9 +371,9 @@ def test_a_folder_whose_text_encoder_was_exchanged_does_not_get_the_old_ones_lay
 
 
 def test_the_autoencoder_of_another_file_takes_the_place_of_its_own(sd1: Path, tmp_path: Path) -> None:
-    other = checkpoint_state(tiny_parts(SPECS["sd1"], seed=1), "sd1")
+    other = as_checkpoint(tiny_parts(SPECS["sd1"], seed=1), "sd1")
     lone = {name.removeprefix(VAE): t for name, t in other.items() if name.startswith(VAE)}
-    run(sd1, tmp_path / "b.safetensors", vae=write_single(lone, tmp_path / "vae.safetensors"))
+    run(sd1, tmp_path / "b.safetensors", vae=write_checkpoint(lone, tmp_path / "vae.safetensors"))
     before, after = load_file(sd1), read(tmp_path / "b.safetensors")
     assert after.keys() == before.keys()
     for name, tensor in after.items():
@@ -419,7 +411,7 @@ def holed(state: State) -> State:
 def test_what_is_no_whole_model_is_refused_with_what_it_is(
     change: Callable[[State], State], said: str, sd1: Path, tmp_path: Path
 ) -> None:
-    source = write_single(change(load_file(sd1)), tmp_path / "other.safetensors")
+    source = write_checkpoint(change(load_file(sd1)), tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=f"(?s){said}"):
         run(source, tmp_path / "b")
     assert not (tmp_path / "b").exists()

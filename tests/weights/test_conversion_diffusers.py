@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from families import UNETS, meta_state
-from tiny_files import SPECS, checkpoint_state, know_tiny_families, tiny_parts, write_single
+from on_disk import as_checkpoint, write_checkpoint
+from tiny_files import SPECS, know_tiny_families, tiny_parts
 from torch import Tensor
 
 from fromnoise.nets.blocks import time_features
@@ -36,7 +37,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source_of(parts: Parts, family: str, path: Path) -> Path:
-    return write_single(checkpoint_state(parts, family, torch.float32), path)
+    return write_checkpoint(as_checkpoint(parts, family, torch.float32), path)
 
 
 def run(source: Path, target: Path, parts: Parts) -> Path:

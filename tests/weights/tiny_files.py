@@ -1,24 +1,17 @@
 """Whole models, as narrow as can be, in files with the real names: for what is written and read often."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from families import tiny
-from safetensors.torch import save_file
+from on_disk import State, small_parts
 from torch import Tensor
 
 from fromnoise.specs import REFINER, SD15, SD21, SDXL, ClipSpec, Depths, ModelSpec
-from fromnoise.text import Tokenizer
 from fromnoise.weights import families, structure
-from fromnoise.weights.layouts import checkpoint_rules
-from fromnoise.weights.model_converter import flipped, translate
 from fromnoise.weights.native import Parts
 
-State = dict[str, Tensor]
-
-CAPTIONS = ["a red house on a hill", "a blue boat on the sea at night", "a green tree in the snow"]
 VOCAB = 560
 WIDTHS = {768: 16, 1024: 24, 1280: 40}  # of the text encoders, as narrow as the tests want them
 SIZE_NUMBERS = {"sdxl": 6 * 256, "refiner": 5 * 256}
@@ -73,30 +66,8 @@ def know_tiny_families(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tiny_parts(spec: ModelSpec, seed: int = 0) -> Parts:
-    """Random weights that float16 holds exactly, and a small vocabulary for each text encoder."""
-    tokenizers = [Tokenizer.train(CAPTIONS, VOCAB).to_json() | {"pad": text.pad} for text in spec.texts]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        parts = Parts.blank(spec, tokenizers=tuple(tokenizers))
-    for _, module in parts.modules():
-        module.half().float().eval().requires_grad_(False)
-    return parts
-
-
-def checkpoint_state(parts: Parts, layout: str, dtype: torch.dtype = torch.float16) -> State:
-    """The tensors of a single file."""
-    rules = flipped(checkpoint_rules(parts.spec.vae, layout))
-    state = translate(parts.state(), rules, source="ours")
-    return {name: tensor.to(dtype).contiguous().clone() for name, tensor in state.items()}
-
-
-def write_single(state: State, path: Path, metadata: dict[str, str] | None = None) -> Path:
-    """As safetensors, or as PyTorch does it, by the suffix."""
-    if path.suffix == ".safetensors":
-        save_file(state, path, metadata)
-    else:
-        torch.save({"state_dict": state, **(metadata or {})}, path)
-    return path
+    """A model of this spec: random weights, small vocabularies."""
+    return small_parts(spec, VOCAB, seed)
 
 
 def bits(tensor: Tensor) -> bytes:
