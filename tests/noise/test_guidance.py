@@ -33,9 +33,9 @@ class Answers:
         self.levels: list[Tensor] = []
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
-        self.batches.append(len(x))
+        self.batches.append(len(cond.context))
         self.levels.append(sigma)
-        return cond.context.view(len(x), *SHAPE[1:])
+        return cond.context.view(-1, *SHAPE[1:])
 
 
 C, U = random(1), random(2)
@@ -68,7 +68,7 @@ def test_unguided_follows_the_prompt_alone() -> None:
 def test_bfloat16_latents_do_not_round_the_level() -> None:
     answers = Answers()
     guided(answers, COND, UNCOND, 7.5)(X.bfloat16(), 14.6146)
-    assert answers.levels[0].tolist() == pytest.approx([14.6146] * 4, rel=1e-6)
+    assert answers.levels[0].tolist() == pytest.approx([14.6146] * 2, rel=1e-6)
 
 
 @given(seed=st.integers(0, 1000), strength=st.floats(0, 1))

@@ -51,6 +51,7 @@ class Attention(nn.Module):
         if heads < 1 or width % heads:
             raise SpecError(f"attention width {width} does not divide into {heads} heads")
         self.heads = heads
+        self.attend = attend
         self.to_q = nn.Linear(width, width, bias=bias)
         self.to_k = nn.Linear(context_width or width, width, bias=bias)
         self.to_v = nn.Linear(context_width or width, width, bias=bias)
@@ -66,7 +67,7 @@ class Attention(nn.Module):
         """Shapes: (B, N, D), (B, M, C) -> (B, N, D). `causal`: position n sees only positions up to n."""
         context = x if context is None else context
         q, k, v = map(self._heads, (self.to_q(x), self.to_k(context), self.to_v(context)))
-        y = attend(q, k, v, causal=causal)
+        y = self.attend(q, k, v, causal=causal)
         out: Tensor = self.to_out(y.transpose(1, 2).flatten(2))  # (B, H, N, D/H) -> (B, N, D)
         return out
 

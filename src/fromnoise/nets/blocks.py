@@ -27,6 +27,11 @@ def time_features(timesteps: Float[Tensor, " b"], width: int) -> Float[Tensor, "
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
+def for_each(x: Tensor, like: Tensor) -> Tensor:
+    """`x` as often as `like` has more rows: pictures that are told several texts share what needs no text."""
+    return x if len(x) == len(like) else x.repeat(len(like) // len(x), *[1] * (x.ndim - 1))
+
+
 class ResnetBlock(nn.Module):
     """Two 3x3 convolutions beside a skip path; in the U-Net the time embedding enters between them.
 
@@ -52,7 +57,7 @@ class ResnetBlock(nn.Module):
         y = self.conv1(F.silu(self.norm1(x)))
         if self.time is not None:
             assert time is not None, "this block was built with time_width, so it needs a time embedding"
-            y = y + self.time(F.silu(time))[:, :, None, None]
+            y = y + for_each(self.time(F.silu(time)), y)[:, :, None, None]
         y = self.conv2(F.silu(self.norm2(y)))
         return self.skip(x) + y
 
@@ -90,8 +95,8 @@ class TransformerBlock(nn.Module):
         self.feed_forward = GatedFeedForward(width)
 
     def forward(self, x: Float[Tensor, "b n d"], context: Float[Tensor, "b m c"]) -> Float[Tensor, "b n d"]:
-        """Shapes: (B, N, D), (B, M, C) -> (B, N, D)"""
-        x = x + self.self_attention(self.norm1(x))
+        """Shapes: (B, N, D), (k B, M, C) -> (k B, N, D)"""
+        x = for_each(x + self.self_attention(self.norm1(x)), context)
         x = x + self.cross_attention(self.norm2(x), context)
         return x + self.feed_forward(self.norm3(x))
 
@@ -112,11 +117,12 @@ class Transformer(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], context: Float[Tensor, "b m k"]
     ) -> Float[Tensor, "b c h w"]:
-        """Shapes: (B, C, H, W), (B, M, K) -> (B, C, H, W)"""
+        """Shapes: (B, C, H, W), (k B, M, K) -> (k B, C, H, W)"""
         y = self.norm(x)
         y = self.enter(_to_tokens(y)) if self.linear else _to_tokens(self.enter(y))
         for block in self.blocks:
             y = block(y, context)
+        x = for_each(x, y)
         y = _to_map(self.leave(y), x) if self.linear else self.leave(_to_map(y, x))
         return x + y
 

@@ -64,7 +64,10 @@ class Denoiser(Protocol):
     """The one question samplers, losses and guidance ask: given a noisy latent, what is the clean one?"""
 
     def __call__(self, x: Latents, sigma: Float[Tensor, " b"], cond: Conditioning) -> Latents:
-        """Return x0, the same shape and type as x = x0 + sigma * eps."""
+        """Return x0, of the shape and type of x = x0 + sigma * eps.
+
+        With k rows of `cond` a picture there are k answers: all that follow the first rows, then the others.
+        """
         ...
 
 
@@ -188,9 +191,13 @@ class NetworkDenoiser:
 
     def __call__(self, x: Latents, sigma: Float[Tensor, " b"], cond: Conditioning) -> Latents:
         """Ask the network, return x0.  Source: Karras et al. 2022, table 1 (arXiv:2206.00364)"""
-        shown = self.process.shown(x, sigma)
-        timesteps = self.process.schedule.told(sigma)
-        seen = shown if cond.beside is None else torch.cat([shown, cond.beside.to(shown.dtype)], dim=1)
+        seen = shown = self.process.shown(x, sigma)
+        answers = len(cond.context) // len(x)
+        if cond.beside is not None:
+            seen = torch.cat([shown.repeat(answers, 1, 1, 1), cond.beside.to(shown.dtype)], dim=1)
+        timesteps = self.process.schedule.told(sigma.repeat(len(seen) // len(x)))
         others = (cond.pooled,) if cond.guidance is None else (cond.pooled, cond.guidance)
-        answer = self.unet(seen.to(self.dtype or x.dtype), timesteps, cond.context, *others)
+        seen = seen.to(self.dtype or x.dtype).contiguous()  # its layout would alter the rounding
+        answer = self.unet(seen, timesteps, cond.context, *others)
+        shown, sigma = shown.repeat(answers, 1, 1, 1), sigma.repeat(answers)
         return self.process.clean(shown, answer, sigma).to(x.dtype)

@@ -43,8 +43,7 @@ def guided(
     both = uncond.cat(cond)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        twice = torch.cat([x, x])
-        x0_uncond, x0_cond = denoiser(twice, _levels(twice, sigma), both).chunk(2)
+        x0_uncond, x0_cond = denoiser(x, _levels(x, sigma), both).chunk(2)
         return rescaled(torch.lerp(x0_uncond, x0_cond, scale), x0_cond, rescale)
 
     return denoise
@@ -71,8 +70,7 @@ def edited(
     rows = blind.cat(uncond).cat(cond)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        thrice = torch.cat([x, x, x])
-        x0_blind, x0_picture, x0_both = denoiser(thrice, _levels(thrice, sigma), rows).chunk(3)
+        x0_blind, x0_picture, x0_both = denoiser(x, _levels(x, sigma), rows).chunk(3)
         x0 = x0_blind + picture_scale * (x0_picture - x0_blind) + scale * (x0_both - x0_picture)
         return rescaled(x0, x0_both, rescale)
 

@@ -1,0 +1,135 @@
+"""Every transformation gives what the plain network gives, in both types that a CPU calculates in."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fromnoise.engine.attention import FEWEST, attend_in_tiles
+from fromnoise.engine.packing import PackedConv2d, PackedGatedFeedForward, PackedLinear
+from fromnoise.engine.transforms import TRANSFORMS, hastened
+from fromnoise.engine.upsampling import FoldedUpsample
+from fromnoise.nets.attention import attend
+from fromnoise.nets.blocks import Upsample
+from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.diffusion import UNet
+from fromnoise.specs import TINY
+
+BFLOAT16 = 1.5  # times the error that the plain network makes in bfloat16
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    return float((found.double() - wanted.double()).norm() / wanted.double().norm())
+
+
+@pytest.fixture
+def unet() -> UNet:
+    torch.manual_seed(1)
+    return UNet(TINY.unet).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def decoder() -> Decoder:
+    torch.manual_seed(2)
+    return Decoder(TINY.vae).eval().requires_grad_(False)
+
+
+def asked(unet: UNet, dtype: torch.dtype = torch.float32, side: int = 16) -> Tensor:
+    context = noise(4, 7, TINY.unet.context_width, seed=5).to(dtype)
+    latents, times = noise(2, 4, side, side, seed=6).to(dtype), torch.tensor([10.0, 900.0])
+    return unet(latents, times, context)
+
+
+# --- whole networks ---
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_each_transformation_gives_what_the_plain_networks_give(name, unet, decoder) -> None:
+    latents = noise(1, 4, 12, 12, seed=3)
+    tolerance = TRANSFORMS[name].tolerance
+    with torch.inference_mode():
+        assert error(asked(hastened(unet, [name])), asked(unet)) <= tolerance
+        assert error(hastened(decoder, [name])(latents), decoder(latents)) <= tolerance
+
+
+@pytest.mark.parametrize("side", [16, 18])  # 18 does not survive halving twice
+def test_all_of_them_together_give_what_the_plain_networks_give(side, unet, decoder) -> None:
+    latents = noise(1, 4, 12, 12, seed=3)
+    with torch.inference_mode():
+        assert error(asked(hastened(unet), side=side), asked(unet, side=side)) <= 1e-5
+        assert error(hastened(decoder)(latents), decoder(latents)) <= 1e-5
+
+
+def test_in_bfloat16_they_round_about_as_much_as_the_plain_networks(unet, decoder) -> None:
+    latents = noise(1, 4, 12, 12, seed=3)
+    exact, exact_pixels = asked(unet), decoder(latents)
+    unet, decoder, latents = unet.bfloat16(), decoder.bfloat16(), latents.bfloat16()
+    with torch.inference_mode():
+        rounded = error(asked(unet, torch.bfloat16), exact)
+        assert error(asked(hastened(unet), torch.bfloat16), exact) <= BFLOAT16 * rounded
+        rounded = error(decoder(latents), exact_pixels)
+        assert error(hastened(decoder)(latents), exact_pixels) <= BFLOAT16 * rounded
+
+
+def test_every_transformation_finds_something_to_change(unet, decoder) -> None:
+    kinds = {type(module) for module in (*hastened(unet).modules(), *hastened(decoder).modules())}
+    assert {PackedLinear, PackedConv2d, PackedGatedFeedForward, FoldedUpsample} <= kinds
+    assert any(getattr(module, "attend", None) is attend_in_tiles for module in hastened(unet).modules())
+
+
+def test_the_plain_network_stays_as_it_was(unet) -> None:
+    before, kinds = asked(unet), [type(module) for module in unet.modules()]
+    hastened(unet)
+    assert kinds == [type(module) for module in unet.modules()]
+    assert torch.equal(asked(unet), before)
+
+
+def test_weights_that_are_exchanged_later_are_used(unet) -> None:
+    fast = hastened(unet)
+    with torch.inference_mode():
+        asked(fast)
+        for module in unet.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.weight = nn.Parameter(module.weight * 0.9, requires_grad=False)
+        assert error(asked(fast), asked(unet)) <= 1e-5
+
+
+def test_several_texts_a_picture_are_as_many_pictures(unet) -> None:
+    context = noise(4, 7, TINY.unet.context_width, seed=5)
+    latents, times = noise(2, 4, 16, 16, seed=6), torch.tensor([10.0, 900.0])
+    alone = torch.cat([unet(latents, times, half) for half in context.chunk(2)])
+    assert error(unet(latents, times, context), alone) <= 1e-6
+
+
+# --- the parts ---
+
+
+@pytest.mark.parametrize("size", [1.0, 30.0], ids=["bounded", "with the maximum"])
+@pytest.mark.parametrize(("n", "m"), [(40, 40), (33, 5), (1, 1)])
+def test_attention_in_tiles(monkeypatch, size: float, n: int, m: int) -> None:
+    monkeypatch.setattr("fromnoise.engine.attention.TILE", 1)
+    q, k, v = size * noise(2, 3, n, 8), size * noise(2, 3, m, 8, seed=1) + 5, noise(2, 3, m, 8, seed=2)
+    assert n <= FEWEST or n % FEWEST  # the last tile is a smaller one
+    exact = attend(*(each.double() for each in (q, k, v)))
+    assert error(attend_in_tiles(q, k, v), exact) <= 1e-5
+    assert attend_in_tiles(q, k, v).isfinite().all()
+
+
+def test_causal_attention_is_the_plain_one() -> None:
+    q, k, v = (noise(1, 2, 6, 8, seed=seed) for seed in range(3))
+    assert torch.equal(attend_in_tiles(q, k, v, causal=True), attend(q, k, v, causal=True))
+
+
+@pytest.mark.parametrize("size", [None, (10, 14), (9, 14)])
+def test_folding(size: tuple[int, int] | None) -> None:
+    plain = Upsample(6).requires_grad_(False)
+    x = noise(2, 6, 5, 7)
+    assert error(FoldedUpsample(plain)(x, size), plain(x, size)) <= 1e-6
+
+
+def test_no_gradients_flow_through_what_is_made_for_drawing(unet) -> None:
+    fast = hastened(unet)
+    assert not asked(fast).requires_grad
