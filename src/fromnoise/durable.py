@@ -51,12 +51,12 @@ def make_folder(folder: Path) -> None:
         raise StorageError(f"cannot make {folder}: {error.strerror}", hint="name another folder") from error
 
 
-def require_room(folder: Path, needed: int) -> None:
+def require_room(folder: Path, needed: int, what: str = "checkpoints") -> None:
     """Find out early that a disk is too full.  Units: bytes  Raises: StorageError"""
     free = disk_usage(folder).free
     if free < needed:
         there = f"its disk has {readable(free)} free"
-        raise StorageError(f"{folder} needs {readable(needed)} for checkpoints, {there}", hint=WAY_OUT)
+        raise StorageError(f"{folder} needs {readable(needed)} for {what}, {there}", hint=WAY_OUT)
 
 
 def readable(size: int) -> str:
