@@ -94,8 +94,8 @@ def test_outside_the_guidance_interval_each_step_costs_half(tiny: Pipeline) -> N
     with watched(tiny.unet) as calls:
         tiny("a red house", steps=4, guidance_interval=(0.3, 3.0), sampler="euler")
     sigmas = tiny.schedule.sigmas(4, "karras")[:-1]
-    assert [len(latents) for latents, *_ in calls] == [2 if 0.3 < sigma <= 3 else 1 for sigma in sigmas]
-    assert {1, 2} == {len(latents) for latents, *_ in calls}
+    assert [len(context) for *_, context, _ in calls] == [2 if 0.3 < sigma <= 3 else 1 for sigma in sigmas]
+    assert {1, 2} == {len(context) for *_, context, _ in calls}
 
 
 def test_the_pooled_vector_of_the_text_reaches_the_unet(tiny_flow: Pipeline, tiny: Pipeline) -> None:
@@ -146,7 +146,7 @@ def test_batches_that_need_not_be_exact_draw_nearly_the_same(tiny: Pipeline) -> 
     request = GenerateRequest(prompt="a red house", seeds=(1, 2, 3, 4, 5), steps=2, width=32, height=32)
     with watched(tiny.unet) as calls:
         events = list(fast.stream(request))
-    assert [len(latents) for latents, *_ in calls] == [8, 8, 2, 2]
+    assert [len(context) for *_, context, _ in calls] == [8, 8, 2, 2]
     assert [(e.first, e.count) for e in events if isinstance(e, Denoised)] == [(0, 4), (0, 4), (4, 1), (4, 1)]
     for one, other in zip(events[-1].result.pictures, tiny.generate(request).pictures, strict=True):
         assert one.seed == other.seed

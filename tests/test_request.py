@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from fromnoise.errors import RequestError
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
-from fromnoise.request import CHECKS, MAX_SEED, MAX_SIDE, FilledRequest, GenerateRequest, Picture
+from fromnoise.request import CHECKS, MAX_SEED, MAX_SIDE, AdapterUse, FilledRequest, GenerateRequest, Picture
 from fromnoise.specs import Defaults
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+names = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=9)
 requests = st.builds(
     GenerateRequest,
     prompt=texts,
@@ -33,6 +34,7 @@ requests = st.builds(
     crop=st.none() | st.tuples(st.integers(0, 9999), st.integers(0, 9999)),
     aesthetic=st.none() | st.tuples(st.floats(0, 10), st.floats(0, 10)),
     zero_negative=st.booleans(),
+    adapters=st.none() | st.lists(st.builds(AdapterUse, name=names, scale=st.floats(-9, 9)), max_size=1),
 )
 
 

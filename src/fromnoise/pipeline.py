@@ -15,6 +15,9 @@ from torch import Tensor
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import follow, kept, refined, start
 from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
+from fromnoise.engine.memory import kept_memory
+from fromnoise.engine.precision import native_dtype
+from fromnoise.engine.transforms import hastened
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError, did_you_mean
 from fromnoise.events import Decoded, Denoised, Encoded, Event, Finished, Loaded
 from fromnoise.images.pixels import fitted, to_pictures, to_pixels
@@ -29,17 +32,19 @@ from fromnoise.noise.samplers import SAMPLERS, Denoise, Step
 from fromnoise.noise.schedule import Schedule
 from fromnoise.noise.seeds import PerImageNoise
 from fromnoise.reading import Facts, Reader, Reading
-from fromnoise.request import FilledRequest, GenerateRequest, GenerateResult, Picture
+from fromnoise.request import AdapterUse, FilledRequest, GenerateRequest, GenerateResult, Picture
 from fromnoise.specs import ModelSpec, Prediction
 from fromnoise.text.tokenizer import Tokenizer
+from fromnoise.weights.adapters import Adapter
 from fromnoise.weights.library import find_model
-from fromnoise.weights.model_loader import EMBEDDED, find_device, find_dtype, load_model
+from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dtype, load_model
 from fromnoise.weights.native import Parts
+from fromnoise.weights.wardrobe import Wardrobe
 
 BATCH: Final = 4  # pictures at a time, where they need not be exact
 SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded no larger than this
 
-ENGINES: Final = ("auto", "plain")
+ENGINES: Final = ("auto", "plain")  # networks made fast where we know how, or as they are
 
 
 def load(
@@ -60,24 +65,28 @@ def load(
     `ema`: take the running averages of the U-Net's weights, if the file holds them
     `vae`: take the autoencoder from another file or folder; `variant`: such as "fp16", of a diffusers folder
     `folders`: where names are looked up; else our models' folder, and Hugging Face's usual cache
-    Units:  dtype "auto" is float32 on a CPU, float16 elsewhere; device "auto" is a GPU if there is one
+    Units:  dtype "auto" is what the device calculates with best: on a CPU bfloat16 or float32, on a GPU
+            float16; our own small model's is float32 on a CPU. device "auto" is a GPU if there is one
+            engine "auto" makes the networks fast where we know how, "plain" leaves them as they are
     Raises: RequestError, StorageError, WeightsError
     """
     began = perf_counter()
     if engine not in ENGINES:
         raise RequestError({"engine": f"{engine!r} is unknown; {did_you_mean(engine, ENGINES)}"})
     place = find_device(device)
-    source = path_or_name if path_or_name in (None, EMBEDDED) else find_model(path_or_name, folders)
+    is_ours = path_or_name in (None, EMBEDDED)
+    source = path_or_name if is_ours else find_model(path_or_name, folders)
     parts = load_model(
         source,
         device=place,
-        dtype=find_dtype(dtype, place),
+        dtype=native_dtype(place) if dtype == AUTO and not is_ours else find_dtype(dtype, place),
         prediction=prediction,
         ema=ema,
         vae=None if vae is None else find_model(vae, folders, role="VAE"),
         variant=variant,
     )
-    pipeline = Pipeline.of(parts)
+    pipeline = Pipeline.of(parts, engine)
+    pipeline.wardrobe.folders = folders
     return replace(pipeline, load_seconds=perf_counter() - began)
 
 
@@ -91,13 +100,15 @@ class Pipeline:
     encoder: Encoder
     decoder: Decoder
     process: Process
+    wardrobe: Wardrobe  # the adapters: `attach`, `detach`
+    engine: str = "auto"
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     digest: Callable[[], str] = str  # asks for `model_hash`
     load_seconds: float = 0.0
     exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
 
     @classmethod
-    def of(cls, parts: Parts) -> "Pipeline":
+    def of(cls, parts: Parts, engine: str = "auto") -> "Pipeline":
         """Make a pipeline from a model's parts; exact on a CPU, in batches elsewhere.  Raises: SpecError"""
         spec = parts.spec
         kind_of(spec)  # refuses what we cannot draw with
@@ -109,6 +120,8 @@ class Pipeline:
             encoder=parts.encoder,
             decoder=parts.decoder,
             process=Process.of(spec),
+            wardrobe=Wardrobe(spec, dict(parts.modules())),
+            engine=engine,
             about=parts.about,
             digest=parts.digest,
             exact=next(parts.unet.parameters()).device.type == "cpu",
@@ -133,6 +146,22 @@ class Pipeline:
     def model_hash(self) -> str:
         """The SHA-256 of the model's file, computed when first asked for; "" if it is not known."""
         return self.digest()
+
+    @property
+    def adapters(self) -> tuple[AdapterUse, ...]:
+        """Those attached: what a request gets that names none."""
+        return self.wardrobe.attached
+
+    def attach(self, adapter: Adapter | str | os.PathLike[str], scale: float = 1.0) -> AdapterUse:
+        """Put an adapter on (itself, a file, or a name), or change its scale; several add up.
+
+        Raises: RequestError, StorageError; WeightsError if it is made for another model
+        """
+        return self.wardrobe.attach(adapter, scale)
+
+    def detach(self, name: str | None = None) -> None:
+        """Take the adapter of this name off, or all: every weight is the very one from before."""
+        self.wardrobe.detach(name)
 
     def __repr__(self) -> str:
         return f"Pipeline({self.spec.name!r} on {self.device}, {_short(self.dtype)})"
@@ -184,12 +213,15 @@ class Pipeline:
         full = self.settled(request, picture, mask, refiner)
         yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds)
         try:
-            pictures = yield from self._draw(full, picture, mask, refiner, began)
+            with kept_memory():
+                pictures = yield from self._draw(full, picture, mask, refiner, began)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
             size = f"{full.width}x{full.height}"
             raise OutOfMemory(f"{size} pixels do not fit on {self.device}", hint="draw smaller") from error
+        finally:
+            self.wardrobe.wear(None)
         yield Finished(
             GenerateResult(
                 pictures,
@@ -215,6 +247,7 @@ class Pipeline:
         if picture is not None and request.strength == 0:
             whole = fitted(picture, request.width, request.height)
             return tuple(replace(whole, seed=seed) for seed in request.seeds)
+        self.wardrobe.wear(request.adapters)
         reading = self.read(request)
         yield Encoded(
             tokens=reading.tokens,
@@ -233,6 +266,7 @@ class Pipeline:
             x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
             denoise = self._follow(request, reading, len(seeds), canvas.beside)
             denoise = kept(canvas, refined(request, self.schedule, denoise, late and late(len(seeds))))
+            self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x
                 self._check(step, seeds, len(sigmas) - 1)
@@ -246,6 +280,7 @@ class Pipeline:
                     seconds=perf_counter() - began,
                     previews=partial(self.preview, step.x0, seeds),
                 )
+                self.wardrobe.wear(request.adapters)
             done = canvas.finished(self.decode(x, seeds))
             yield Decoded(len(drawn), done, perf_counter() - began)
             drawn += done
@@ -258,12 +293,19 @@ class Pipeline:
         mask: Picture | None = None,
         refiner: "Pipeline | None" = None,
     ) -> FilledRequest:
-        """The request as it would be drawn, with nothing left open.  Raises: RequestError"""
+        """The request as it would be drawn, with nothing left open.
+
+        Raises: RequestError; StorageError, WeightsError if an adapter cannot be had
+        """
+        request = replace(request, adapters=self.wardrobe.settled(request.adapters))
         if refiner is None:
             return settled(request, self.spec, picture, mask, self.reads)
         check_refiner(self.spec, refiner.spec)
         if refiner.device != self.device:
             raise RequestError({"refiner": f"it is on {refiner.device}, the model on {self.device}"})
+        if refiner.adapters:
+            problem = "it has adapters attached, which a request cannot tell"
+            raise RequestError({"refiner": problem}, hint="detach them")
         return settled(request, self.spec, picture, mask, self.reads | refiner.reads | {"refine_from"})
 
     @property
@@ -284,7 +326,7 @@ class Pipeline:
         self, request: FilledRequest, reading: Reading, count: int, beside: Tensor | None = None
     ) -> Denoise[Tensor]:
         """The network with its text bound, guided as the request says."""
-        denoiser = NetworkDenoiser(self.unet, self.process, self.dtype)
+        denoiser = NetworkDenoiser(self._fast_unet, self.process, self.dtype)
         cond, uncond = (replace(cond, beside=beside).expand(count) for cond in (reading.cond, reading.uncond))
         return follow(request, self.spec, denoiser, cond, uncond)
 
@@ -300,6 +342,14 @@ class Pipeline:
             problem = f"the latents of seed {seeds[fine.index(False)]} are not finite after {where}"
             hint = "try dtype float32" if self.dtype != torch.float32 else "are the weights damaged?"
             raise NonFiniteError(problem, hint=hint)
+
+    @cached_property
+    def _fast_unet(self) -> UNet:
+        return hastened(self.unet) if self.engine == "auto" else self.unet
+
+    @cached_property
+    def _fast_decoder(self) -> Decoder:
+        return hastened(self.decoder) if self.engine == "auto" else self.decoder
 
     # --- the parts, one at a time ---
 
@@ -327,7 +377,7 @@ class Pipeline:
     def decode(self, latents: Tensor, seeds: Sequence[int]) -> tuple[Picture, ...]:
         """Latents in the U-Net's units to pictures.  Raises: NonFiniteError"""
         latents = unscale_latents(self.spec.vae, latents).to(next(self.decoder.parameters()).dtype)
-        pixels = self.decoder(latents)
+        pixels = self._fast_decoder(latents)
         if not pixels.isfinite().all():
             raise NonFiniteError("the decoder's pixels are not finite", hint="try dtype float32")
         return to_pictures(pixels, seeds)

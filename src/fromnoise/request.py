@@ -27,6 +27,8 @@ MAX_AESTHETIC: Final = 10.0
 MAX_SEED: Final = 2**64 - 1
 MAX_PICTURES: Final = 1024
 MAX_TEXT: Final = 20_000  # characters; a text transformer reads about 300
+MAX_SCALE: Final = 100.0  # of an adapter, either way
+MAX_ADAPTERS: Final = 64
 
 Check = Callable[[Any], Any]
 
@@ -135,6 +137,57 @@ def yes_or_no(value: Any) -> bool:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """An adapter by name or path, how much of it, and the first digits of its SHA-256 if it must be that one.
+
+    Raises: ValueError
+    """
+
+    name: str
+    scale: float = 1.0
+    hash: str = ""
+
+    def __post_init__(self) -> None:
+        if not text(self.name) or not self.name.isprintable():
+            raise ValueError(f"{self.name!r} is no adapter's name")
+        object.__setattr__(self, "scale", number(-MAX_SCALE, MAX_SCALE)(self.scale))
+        text(self.hash)
+
+    @classmethod
+    def of(cls, value: Any) -> "AdapterUse":
+        """Read "NAME", "NAME:SCALE", or a JSON object with these fields."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            name, _, last = value.rpartition(":")
+            try:
+                scale = float(last)
+            except ValueError:  # a colon of the name's own, or none
+                return cls(value)
+            return cls(name, scale) if name else cls(value)
+        if isinstance(value, Mapping):
+            given = cast(Mapping[str, Any], value)
+            if set(given) <= {"name", "scale", "hash"}:
+                return cls(given.get("name", ""), given.get("scale", 1.0), given.get("hash", ""))
+        raise ValueError(f"{value!r} is neither NAME, NAME:SCALE nor an object of name, scale and hash")
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.scale:g}"
+
+
+def adapters(value: Any) -> tuple[AdapterUse, ...]:
+    """Check a list of adapters."""
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+        raise ValueError(f"{value!r} is not a list")
+    used = tuple(map(AdapterUse.of, value))
+    if len(used) > MAX_ADAPTERS:
+        raise ValueError(f"{len(used)} are more than {MAX_ADAPTERS}")
+    if len({use.name for use in used}) < len(used):
+        raise ValueError("one is named twice; give it once, with the sum of its scales")
+    return used
+
+
 def optional(check: Check) -> Check:
     """Let None through: the model's default."""
     return lambda value: None if value is None else check(value)
@@ -159,6 +212,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "crop": optional(pair(whole(0, MAX_ORIGINAL))),
     "aesthetic": optional(pair(number(0, MAX_AESTHETIC))),
     "zero_negative": yes_or_no,
+    "adapters": optional(adapters),
 }
 
 
@@ -188,6 +242,9 @@ class GenerateRequest:
     crop: tuple[int, int] | None = None  # ... and how much was cut off at the left and at the top
     aesthetic: tuple[float, float] | None = None  # the refiner: marks out of 10 for prompt and negative
     zero_negative: bool = False  # an empty negative prompt is zeros, not the encoding of ""
+    adapters: tuple[AdapterUse, ...] | None = (
+        None  # LoRA and the like; None: what is attached to the pipeline
+    )
 
     def __post_init__(self) -> None:
         if self.spacing is None:  # "DPM++ 2M Karras" names both
@@ -224,7 +281,7 @@ class GenerateRequest:
     def to_json(self) -> dict[str, Any]:
         """Plain strings, numbers and lists, with the schema's number; what was left open stays open."""
         values = {
-            name: list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
+            name: list(map(_plain, cast(tuple[Any, ...], value))) if isinstance(value, tuple) else value
             for name, value in self._values().items()
         }
         return {"schema": SCHEMA, **values}
@@ -250,6 +307,10 @@ class GenerateRequest:
 
     def __hash__(self) -> int:
         return hash(tuple(self._values().values()))
+
+
+def _plain(item: Any) -> Any:
+    return asdict(item) if isinstance(item, AdapterUse) else item
 
 
 class FilledRequest(GenerateRequest):

@@ -39,18 +39,19 @@ def test_automatic1111(tmp_path: Path) -> None:
     touch(models / "VAE" / "sharp.pt", models / "Lora" / "style.safetensors", tmp_path / "venv" / "x.bin")
     touch(models / "Stable-diffusion" / "dream.yaml", models / "Stable-diffusion" / "dream.preview.png")
     found = [("dream", "AUTOMATIC1111", "model"), ("old/v1", "AUTOMATIC1111", "model")]
-    found.append(("sharp", "AUTOMATIC1111", "VAE"))
+    found += [("sharp", "AUTOMATIC1111", "VAE"), ("style", "AUTOMATIC1111", "LoRA")]
     assert listed(tmp_path) == found
-    assert listed(models) == sorted([*found, ("Lora/style", "", "")], key=lambda entry: entry[0].lower())
+    assert listed(models) == found
 
 
 def test_comfyui(tmp_path: Path) -> None:
     models = tmp_path / "models"
     touch(models / "checkpoints" / "a.safetensors", models / "diffusion_models" / "b.sft")
     touch(models / "vae" / "c.safetensors", models / "loras" / "d.safetensors")
-    wanted = [("a", "ComfyUI", "model"), ("b", "ComfyUI", "model"), ("c", "ComfyUI", "VAE")]
+    wanted = [(name, "ComfyUI", role) for name, role in (("a", "model"), ("b", "model"), ("c", "VAE"))]
+    wanted.append(("d", "ComfyUI", "LoRA"))
     assert listed(tmp_path) == wanted
-    assert listed(models) == [*wanted, ("loras/d", "", "")]
+    assert listed(models) == wanted
 
 
 def test_invokeai(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_invokeai(tmp_path: Path) -> None:
     touch(tmp_path / "models" / "sd-1" / "vae" / "c" / "diffusion_pytorch_model.safetensors")
     touch(tmp_path / "models" / "sd-1" / "lora" / "d.safetensors")
     touch(tmp_path / "models" / UUID / "e.safetensors", tmp_path / "autoimport" / "main" / "f.ckpt")
-    wanted = [("a", "model"), ("b", "model"), ("c", "VAE"), ("e", ""), ("f", "model")]
+    wanted = [("a", "model"), ("b", "model"), ("c", "VAE"), ("d", "LoRA"), ("e", ""), ("f", "model")]
     assert listed(tmp_path) == [(name, "InvokeAI", role) for name, role in wanted]
 
 

@@ -24,11 +24,14 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
     for request in requests:
         check_target(target(asked.out, request.prompt))
     picture, mask = source(asked.image), mask_of(asked.mask)
+    asked = replace(asked, adapters=requests[0].adapters)  # those of a replay are in the picture
     with screen.progress("loading"):
         asked = located(asked)
         special = {name: getattr(asked, name) for name in MODEL_FIELDS if name != "model"}
         pipe = opened(asked, asked.model, **special | {"ema": bool(asked.ema)})
         refiner = None if asked.refiner is None else opened(asked, asked.refiner)
+        pipe.wardrobe.keep_on(asked.adapters or ())  # once: for each picture it would take seconds each
+    requests = [replace(request, adapters=None) for request in requests]
     if expect and pipe.model_hash not in ("", expect):
         screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
     if asked.dry_run:
@@ -63,15 +66,17 @@ def located(asked: Asked) -> Asked:
         return asked
     from fromnoise.weights.library import find_model
     from fromnoise.weights.model_loader import EMBEDDED
+    from fromnoise.weights.wardrobe import find_adapter
 
     folders = model_folders(asked.models_dir)
+    uses = tuple(replace(use, name=str(find_adapter(use.name, folders))) for use in asked.adapters or ())
     named = {name: getattr(asked, name) for name in ("model", "refiner", "vae")}
     paths = {
         name: str(find_model(word, folders, role="VAE" if name == "vae" else "model"))
         for name, word in named.items()
         if word not in (None, EMBEDDED)
     }
-    return replace(asked, **paths, models_dir=())
+    return replace(asked, **paths, adapters=uses or None, models_dir=())
 
 
 def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":

@@ -66,8 +66,10 @@ def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The facts for people: what was left open is not shown."""
     request: Mapping[str, Any] = facts["request"]
     for name, value in request.items():
-        if name not in ("schema", "width", "height", "seeds") and value not in (None, "", 0.0):
+        if name not in ("schema", "width", "height", "seeds", "adapters") and value not in (None, "", 0.0):
             yield name, str(value)
+    for use in request["adapters"] or ():
+        yield "adapter", f"{use['name']}:{use['scale']:g}  {use['hash']}".strip()
     yield "seed", ", ".join(map(str, request["seeds"]))
     if request["width"]:
         yield "size", f"{request['width']}x{request['height']}, saved as {facts['width']}x{facts['height']}"

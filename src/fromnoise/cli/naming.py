@@ -56,7 +56,11 @@ def again(prompt: str, options: Mapping[str, Any]) -> str:
 
 
 def option(name: str, value: Any) -> Iterator[str]:
-    """One option in the words of the command line."""
+    """One option in the words of the command line; a list is one that is given several times."""
+    if isinstance(value, list):
+        for each in cast(list[Any], value):
+            yield from option(name, each)
+        return
     if value is None:
         return
     yield f"--{name.replace('_', '-')}"

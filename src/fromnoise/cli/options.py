@@ -11,7 +11,7 @@ import click
 
 from fromnoise.errors import RequestError
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
-from fromnoise.request import GenerateRequest
+from fromnoise.request import AdapterUse, GenerateRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +56,19 @@ def seeds(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a whole number, or several with commas") from None
+
+
+def adapter(text: str) -> AdapterUse:
+    """An adapter and how much of it, such as detail:0.8."""
+    try:
+        return AdapterUse.of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def any_given(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What was given, or None: left open."""
+    return values or None
 
 
 def whole_option(
@@ -133,6 +146,15 @@ REQUEST_OPTIONS = (
         default=None,
         help="An empty negative is zeros, as in diffusers' SDXL.",
     ),
+    click.option(
+        "--lora",
+        "adapters",
+        type=adapter,
+        multiple=True,
+        callback=any_given,
+        metavar="PATH|NAME[:SCALE]",
+        help="Change the model by this adapter: LoRA, LoHa, LoKr; again for more.",
+    ),
 )
 MODEL_OPTIONS = (
     click.option("--model", metavar="PATH|NAME", help="A file, a folder or a name; else the embedded model."),
@@ -178,6 +200,7 @@ REQUEST_FIELDS: Final = (
     "crop",
     "aesthetic",
     "zero_negative",
+    "adapters",
 )
 
 
@@ -206,6 +229,7 @@ class Asked:
     crop: tuple[int, int] | None
     aesthetic: tuple[float, float] | None
     zero_negative: bool | None
+    adapters: tuple[AdapterUse, ...] | None
     out: Path | None
     force: bool
     enlarge: int | None
@@ -224,7 +248,7 @@ class Asked:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        if self.size and (self.width or self.height):
+        if self.size and (self.width, self.height) not in ((None, None), self.size):  # a copy has both
             raise RequestError({"size": "give --size, or --width and --height, not both"})
         if self.size:
             object.__setattr__(self, "width", self.size[0])
@@ -249,8 +273,9 @@ class Asked:
         """The options of the command that draws one picture of this request again."""
         names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, "device", "dtype")
         default = GenerateRequest(prompt="")
-        fields = {name: getattr(request, name) for name in REQUEST_FIELDS}
+        fields = {name: getattr(request, name) for name in REQUEST_FIELDS if name != "adapters"}
         changed = {name: v for name, v in fields.items() if v != getattr(default, name)}
+        changed["lora"] = list(map(str, self.adapters or ()))  # by the names that were typed
         return {"seed": seed, **changed, **{name: getattr(self, name) for name in names}}
 
 

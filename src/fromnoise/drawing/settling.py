@@ -1,5 +1,6 @@
 """Closing what a request leaves open, and refusing what does not fit the model."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final, Literal
@@ -26,6 +27,9 @@ UNREAD: Final[Mapping[str, str]] = {  # why a field is refused, where the model 
     "crop": SIZES,
     "aesthetic": "only SDXL's refiner is told what a picture is worth",
 }
+
+
+IN_PROMPT: Final = re.compile(r"<(?:lora|lyco):([^<>:]+)(:[^<>]*)?>")  # as AUTOMATIC1111 asks for adapters
 
 
 def kind_of(spec: ModelSpec) -> Kind:
@@ -114,6 +118,12 @@ def _check(
     }
     if unread:
         raise RequestError(unread)
+    for name in ("prompt", "negative"):
+        if tag := IN_PROMPT.search(getattr(request, name)):
+            problem = f"{tag[0]!r} is not read here: the model would take it for words"
+            raise RequestError(
+                {name: problem}, hint=f"name it beside the prompt: --lora {tag[1]}{tag[2] or ''}"
+            )
     if picture is not None:
         return
     if kind == "edit":

@@ -26,6 +26,7 @@ SAMPLER_LABELS: Final[Mapping[str, str]] = {
     "euler_a": "Euler a",
     "heun": "Heun",
     "dpmpp_2m": "DPM++ 2M",
+    "lcm": "LCM",
 }
 SPACING_LABELS: Final[Mapping[str, str]] = {
     "karras": "Karras",
@@ -46,6 +47,9 @@ FIELDS: Final[Mapping[str, str]] = {
 }
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
+TAG = re.compile(r"\s*<(?:lora|lyco):([^<>:]+)(?::(-?[\d.]+))?>")
+PLAIN_NAME = re.compile(r"[\w.\-]+\Z", re.ASCII)  # Source: Civitai's reader takes these letters only
+HASHES = re.compile(r"Hashes: ({[^{}]*})\s*\Z")
 DETAIL = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 
 # Source: IPTC Digital Source Type, https://cv.iptc.org/newscodes/digitalsourcetype/
@@ -87,7 +91,10 @@ def save_result(result: GenerateResult, path: Path, *, overwrite: bool = False) 
 def parameters(result: GenerateResult, picture: Picture) -> str:
     """The text that AUTOMATIC1111, Civitai and their readers understand."""
     request = result.request
-    lines = [_body(request.prompt)]
+    tags = [
+        f"<lora:{use.name}:{use.scale:g}>" for use in request.adapters or () if PLAIN_NAME.match(use.name)
+    ]
+    lines = [" ".join([_body(request.prompt), *tags])]
     if request.negative:
         lines.append(f"Negative prompt: {_body(request.negative)}")
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in _details(result, picture))])
@@ -112,9 +119,11 @@ def _details(result: GenerateResult, picture: Picture) -> Iterator[tuple[str, st
         yield "Refiner", _quoted(f"{result.refiner} [{short}]" if short else result.refiner)
         yield "Refiner switch at", f"{request.refine_from:g}"
     yield "RNG", "CPU"  # else readers take it for GPU noise
-    yield "Version", f"fromnoise {VERSION}"
-    if short_hash:
-        yield "Hashes", json.dumps({"model": short_hash})  # last, and not quoted: Civitai
+    yield "Version", f"{OURS} {VERSION}"
+    hashes = {f"lora:{use.name}": use.hash for use in request.adapters or () if PLAIN_NAME.match(use.name)}
+    hashes = {name: short for name, short in {"model": short_hash, **hashes}.items() if short}
+    if hashes:
+        yield "Hashes", json.dumps(hashes)  # last, and not quoted: Civitai
 
 
 def _body(prompt: str) -> str:
@@ -176,8 +185,9 @@ def from_parameters(text: str) -> GenerateRequest:
     prompt, _, negative = "\n".join(body).partition("\nNegative prompt:")
     if prompt.startswith("Negative prompt:"):
         prompt, negative = "", prompt.removeprefix("Negative prompt:")
-    fields: dict[str, Any] = {"prompt": prompt, "negative": negative.strip()}
+    fields: dict[str, Any] = {"prompt": TAG.sub("", prompt), "negative": negative.strip()}
     try:
+        fields["adapters"] = _adapters(prompt, last)
         fields |= {
             ours: _value(ours, details[theirs]) for theirs, ours in FIELDS.items() if theirs in details
         }
@@ -187,6 +197,15 @@ def from_parameters(text: str) -> GenerateRequest:
     except ValueError as error:
         raise RequestError({"picture": f"its settings are damaged: {error}"}) from error
     return GenerateRequest.from_json(fields)
+
+
+def _adapters(prompt: str, details: str) -> list[dict[str, Any]] | None:
+    """Those that AUTOMATIC1111 is asked for inside the prompt.  Raises: ValueError"""
+    found = HASHES.search(details) if f"Version: {OURS} " in details else None  # others mean other hashes
+    hashes: dict[str, Any] = json.loads(found[1]) if found else {}
+    named = {name: float(scale or 1) for name, scale in cast(list[tuple[str, str]], TAG.findall(prompt))}
+    short = {name: str(hashes.get(f"lora:{name}", "")) for name in named}
+    return [{"name": name, "scale": scale, "hash": short[name]} for name, scale in named.items()] or None
 
 
 def _value(field: str, text: str) -> Any:

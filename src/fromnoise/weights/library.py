@@ -16,7 +16,7 @@ from fromnoise.weights.digests import SHORT, Digests
 from fromnoise.weights.folders import CONFIG, MODEL_INDEX
 from fromnoise.weights.wording import shown
 
-Role = Literal["model", "VAE", ""]  # what a folder is for; "" says nothing
+Role = Literal["model", "VAE", "LoRA", ""]  # what a folder is for; "" says nothing
 
 SUFFIXES: Final = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 A1111, COMFY, INVOKE, HUGGING_FACE = "AUTOMATIC1111", "ComfyUI", "InvokeAI", "Hugging Face"
@@ -27,15 +27,20 @@ Place = tuple[str, Role, str]  # whose, what for, and where in the program's fol
 PLACES: Final[Sequence[Place]] = (
     (A1111, "model", "models/Stable-diffusion"),
     (A1111, "VAE", "models/VAE"),
+    (A1111, "LoRA", "models/Lora"),
+    (A1111, "LoRA", "models/LyCORIS"),
     (COMFY, "model", "models/checkpoints"),
     (COMFY, "model", "models/diffusion_models"),
     (COMFY, "model", "models/unet"),
     (COMFY, "model", "models/diffusers"),
     (COMFY, "VAE", "models/vae"),
+    (COMFY, "LoRA", "models/loras"),
     (INVOKE, "model", "models/*/main"),
     (INVOKE, "VAE", "models/*/vae"),
+    (INVOKE, "LoRA", "models/*/lora"),
     (INVOKE, "model", "autoimport/main"),
     (INVOKE, "VAE", "autoimport/vae"),
+    (INVOKE, "LoRA", "autoimport/lora"),
     (INVOKE, "", "models/????????-????-????-????-????????????"),
 )
 HUB, REPOSITORY = "hub", "models--*"  # Source: huggingface_hub's cache: models--ORG--NAME/snapshots/REVISION

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from typing import Final
 
 from fromnoise.errors import WeightsError
+from fromnoise.weights.adapter_findings import findings
 from fromnoise.weights.families import UPSCALER
 from fromnoise.weights.identity import DIFFUSERS, Finding, Identity
 from fromnoise.weights.networks import Network
-from fromnoise.weights.remarks import CLIPS
+from fromnoise.weights.remarks import CLIPS, text_name
 from fromnoise.weights.stored import Stored
 from fromnoise.weights.strangers import (
     BESIDE,
     FOREIGN,
     PARTS,
     SUPPORTED,
+    WHOLE,
     Names,
     find_lora,
     find_stranger,
@@ -24,6 +26,8 @@ from fromnoise.weights.wording import shown
 
 EXITS: Final = {"ldm": "out.2.weight", "diffusers": "conv_out.weight"}  # what a ControlNet's half lacks
 EMBEDDING_MARKS: Final = ("string_to_param", "emb_params", "clip_l", "clip_g")
+VOWELS: Final = "AEIOaeio"
+USE_BESIDE: Final = "use it beside a model: `--lora FILE`, or `--lora FILE:SCALE`"
 MOST_EMBEDDINGS, FIRST = 8, 3  # tensors in a file of embeddings; names that are shown
 READ_BY: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # width of the texts that a U-Net reads
 
@@ -46,9 +50,14 @@ def identify_stranger(stored: Stored, networks: Sequence[Network]) -> Identity |
         return None
     stranger, mark = found
     version = version_of(stranger.kind, names, stored.shapes)
-    obstacle = f"it is {' '.join(filter(None, (stranger.kind, version)))}: {stranger.what}"
+    called = _with_article(stranger.kind) if stranger in PARTS else f"{stranger.kind} {version}".strip()
+    obstacle = f"it is {called}: {stranger.what}"
     proof = (Finding("kind", stranger.kind, f"the tensor {mark!r}"),)
     return Identity(stranger.kind, "", version, "", None, proof, obstacle, stranger.hint)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in VOWELS else 'a'} {noun}"
 
 
 def _is_whole(stored: Stored, unet: Network) -> bool:
@@ -63,20 +72,22 @@ def _channels(stored: Stored, unet: Network) -> int:
 
 
 def _lora(stored: Stored, names: Names, way: str) -> Identity:
-    family = next(
-        (
-            READ_BY.get(shape[1], "")
-            for name, shape in stored.shapes.items()
-            if "attn2" in name and "to_k" in name and len(shape) == 2 and shape[1] in READ_BY
-        ),
-        "",
+    widths = (
+        shape[1]
+        for name, shape in stored.shapes.items()
+        if "attn2" in name and "to_k" in name and len(shape) == 2
     )
+    family = next((READ_BY[width] for width in widths if width in READ_BY), "")
     first = next(iter(stored.shapes))
     proof = [Finding("kind", "LoRA", f"{way}, such as {shown(first)!r}")]
     if base := stored.metadata.get("ss_base_model_version"):
         proof.append(Finding("made for", shown(base), "ss_base_model_version"))
-    obstacle = "it is a LoRA: changes to a model's weights, not a model"
-    return Identity("LoRA", family, way, "", None, tuple(proof), obstacle, BESIDE)
+    obstacle, hint = "it is a LoRA: changes to a model's weights, not a model", USE_BESIDE
+    try:
+        proof += findings(stored)
+    except WeightsError as error:
+        obstacle, hint = f"{obstacle}; and it cannot be used: {error.message}", error.hint or BESIDE
+    return Identity("LoRA", family, way, "", None, tuple(proof), obstacle, hint)
 
 
 def identify_part(stored: Stored, networks: Sequence[Network]) -> Identity:
@@ -87,14 +98,14 @@ def identify_part(stored: Stored, networks: Sequence[Network]) -> Identity:
     if vae and not texts:
         return _autoencoder(stored, vae, layout)
     if texts:
-        which = " and ".join(CLIPS.get(text.width, f"one {text.width} wide") for text in texts)
+        which = " and ".join(text_name(text.width) for text in texts)
         proof = tuple(
             Finding("text encoder", CLIPS.get(t.width, ""), f"{t.place or 'top'}: {t.width} wide")
             for t in texts
         )
         kind = "text encoder" if vae is None else "text encoder and autoencoder"
         obstacle = f"it holds no U-Net, only {which}{' and an autoencoder' if vae else ''}"
-        return Identity(kind, "", which, layout, None, proof, obstacle, "give a whole model")
+        return Identity(kind, "", which, layout, None, proof, obstacle, WHOLE)
     return _embedding(stored) or _unknown(stored)
 
 
@@ -132,5 +143,6 @@ def _embedding(stored: Stored) -> Identity | None:
 
 def _unknown(stored: Stored) -> Identity:
     first = ", ".join(repr(shown(name)) for name in list(stored.shapes)[:FIRST])
-    obstacle = f"it is nothing that is known here: {len(stored.shapes)} tensors, first {first}"
+    count = "1 tensor" if len(stored.shapes) == 1 else f"{len(stored.shapes):,} tensors"
+    obstacle = f"it is nothing that is known here: {count}, first {first}"
     return Identity("unknown", "", "", "", None, obstacle=obstacle, hint=SUPPORTED)
