@@ -1,9 +1,10 @@
 # Every target is one obvious command. The first two set everything up by themselves.
 PROMPT ?= a red lighthouse on an island at sunset
+FUZZ_SECONDS ?= 600
 PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help draw test test-slow check bench setup clean
+.PHONY: help draw test test-slow fuzz check bench bench-peers setup clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,6 +21,9 @@ test: .venv/dev  ## set up if needed, and run the checks and the tests
 test-slow: .venv/dev  ## the tests that take minutes: full-size networks against diffusers
 	$(PY) -m pytest -m slow
 
+fuzz: .venv/dev  ## damaged files of weights without end: make fuzz FUZZ_SECONDS=3600
+	$(PY) tests/weights/fuzzing.py --seconds $(FUZZ_SECONDS)
+
 check: .venv/dev  ## lint, format and types only
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -27,6 +31,9 @@ check: .venv/dev  ## lint, format and types only
 
 bench: .venv/core  ## measure: whole processes, beside what Python and torch need alone
 	$(PY) benchmarks/run.py
+
+bench-peers: .venv/bench  ## measure beside diffusers, OpenVINO and stable-diffusion.cpp; needs a quiet hour
+	$(PY) -m benchmarks.peers --picture --write --json runs/peers/results.json
 
 setup: .venv/dev  ## set up for development
 
@@ -43,4 +50,8 @@ clean:  ## remove what the targets above made
 
 .venv/dev: .venv/core
 	$(PIP) --editable '.[dev,oracle]'
+	@touch $@
+
+.venv/bench: .venv/core
+	$(PIP) --editable '.[bench]'
 	@touch $@

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fromnoise.errors import RequestError, did_you_mean
 
-SAMPLER_NAMES = ("ddpm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m")
+SAMPLER_NAMES = ("ddpm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "lcm")
 SPACING_NAMES = ("karras", "exponential", "leading", "linspace", "trailing", "uniform")
 
 # what users type (in lower case) -> our sampler, and the spacing where the name implies one
@@ -17,6 +17,7 @@ SAMPLER_ALIASES: Mapping[str, tuple[str, str | None]] = {
     "dpm++ 2m": ("dpmpp_2m", None),
     "dpm++ 2m karras": ("dpmpp_2m", "karras"),
     "dpm++ 2m exponential": ("dpmpp_2m", "exponential"),
+    "lcm karras": ("lcm", "karras"),
     # ids of k-diffusion and ComfyUI
     "euler_ancestral": ("euler_a", None),
     "k_euler": ("euler", None),
@@ -25,10 +26,12 @@ SAMPLER_ALIASES: Mapping[str, tuple[str, str | None]] = {
     "k_heun": ("heun", None),
     "k_dpmpp_2m": ("dpmpp_2m", None),
     "k_dpmpp_2m_ka": ("dpmpp_2m", "karras"),
+    "k_lcm": ("lcm", None),
     "sample_euler": ("euler", None),
     "sample_euler_ancestral": ("euler_a", None),
     "sample_heun": ("heun", None),
     "sample_dpmpp_2m": ("dpmpp_2m", None),
+    "sample_lcm": ("lcm", None),
     "ddim_trailing": ("ddim", "trailing"),
     "dpmpp2m": ("dpmpp_2m", None),
     "dpm++2m": ("dpmpp_2m", None),
@@ -43,6 +46,7 @@ SAMPLER_ALIASES: Mapping[str, tuple[str, str | None]] = {
     "eulerancestraldiscretescheduler": ("euler_a", None),
     "heundiscretescheduler": ("heun", None),
     "dpmsolvermultistepscheduler": ("dpmpp_2m", None),
+    "lcmscheduler": ("lcm", "trailing"),
     "flowmatcheulerdiscretescheduler": ("euler", "uniform"),
 }
 

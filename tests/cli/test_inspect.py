@@ -53,6 +53,7 @@ def test_what_cannot_draw_is_inspected_with_success(fromnoise: FromNoise) -> Non
     assert rows["finite"][0].startswith("no, in 1 tensor: lora_unet_mid_block")
     assert rows["finite"][0].endswith("1 NaN, 0 infinite")
     assert rows["says"] == ["ss_network_dim = 4", "b = c"]
+    assert rows.keys().isdisjoint({"left out", "averages"})  # which would be the whole file, and no U-Net's
 
 
 DAMAGED = {

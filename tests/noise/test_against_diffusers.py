@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.noise.denoiser import Conditioning, Process
+from fromnoise.noise.guidance import scale_features
 from fromnoise.noise.samplers import SAMPLERS, ddim
 from fromnoise.noise.schedule import schedule_from
 from fromnoise.noise.seeds import PerImageNoise
@@ -214,6 +215,33 @@ def test_dpmpp_2m(prediction: Prediction) -> None:
     )
     scheduler.set_timesteps(STEPS)
     assert_same(ours("dpmpp_2m", ScheduleSpec(), prediction, "trailing"), theirs(scheduler))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+def test_lcm(prediction: Prediction) -> None:
+    scheduler = diffusers.LCMScheduler(
+        **BETAS, prediction_type=THEIR_WORDS[prediction], clip_sample=False, timestep_scaling=10.0
+    )
+    scheduler.set_timesteps(STEPS, original_inference_steps=STEPS)  # theirs are the trailing ones then
+    expected = theirs(scheduler, ancestral=True)
+    assert_same(ours("lcm", ScheduleSpec(), prediction, "trailing"), expected)
+
+
+def test_what_lcm_leaves_out_is_next_to_nothing_at_the_times_of_its_networks() -> None:
+    scheduler = diffusers.LCMScheduler(**BETAS)
+    scheduler.set_timesteps(50)  # all that distillation has seen
+    skip, out = scheduler.get_scalings_for_boundary_condition_discrete(scheduler.timesteps.min())
+    assert scheduler.timesteps.min() == 19
+    assert abs(skip) < 1e-5
+    assert abs(1 - out) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.5, 8.5])
+def test_a_distilled_network_is_told_the_guidance_as_theirs(scale: float) -> None:
+    told = diffusers.LatentConsistencyModelPipeline.get_guidance_scale_embedding(
+        None, torch.tensor([scale - 1.0]), embedding_dim=256
+    )
+    torch.testing.assert_close(scale_features(scale, 256), told, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

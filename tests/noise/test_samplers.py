@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fromnoise.noise import samplers
-from fromnoise.noise.samplers import SAMPLERS, Step, ddim, ddpm, dpmpp_2m, euler, euler_a, heun
+from fromnoise.noise.samplers import SAMPLERS, Step, ddim, ddpm, dpmpp_2m, euler, euler_a, heun, lcm
 from fromnoise.noise.schedule import schedule_from
 from fromnoise.noise.spacings import karras
 from fromnoise.specs import ScheduleSpec
 
 DATA_STD = 0.7
 DETERMINISTIC = ("ddim", "euler", "heun", "dpmpp_2m")
-ANCESTRAL = ("ddpm", "euler_a")
+ANCESTRAL = ("ddpm", "euler_a", "lcm")
 DOWN_TO_ZERO = [*karras(20, 14.6, 0.03), 0.0]
 
 
@@ -109,6 +109,23 @@ def test_samples_of_a_perfect_denoiser_spread_like_the_data(name: str) -> None:
     assert last.x.std().item() == pytest.approx(DATA_STD, rel=0.03)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 30])
+def test_samples_of_a_perfect_consistency_function_spread_like_the_data_in_any_number_of_steps(
+    steps: int,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sigmas = [*karras(steps, 40.0, 0.01), 0.0]
+    start = sqrt(sigmas[0] ** 2 + DATA_STD**2) * torch.randn(20_000, generator=generator)
+    *_, last = lcm(
+        lambda x, sigma: exact(x, sigma, 0.0),
+        start,
+        sigmas,
+        noise=lambda like, *_: torch.randn(like.shape, generator=generator),
+    )
+    assert last.x.mean().item() == pytest.approx(0, abs=0.02)
+    assert last.x.std().item() == pytest.approx(DATA_STD, rel=0.02)
+
+
 @given(eta=st.floats(0, 1), high=st.floats(0.01, 1e4), ratio=st.floats(0, 0.999))
 def test_noise_kept_and_noise_renewed_add_up_to_the_next_level(eta: float, high: float, ratio: float) -> None:
     from fromnoise.noise.samplers.ancestral import split
@@ -183,7 +200,7 @@ def test_stopping_early_stops_the_evaluations(name: str) -> None:
 
 
 def test_samplers_do_not_touch_the_latent_they_are_given() -> None:
-    for sampler in (ddpm, ddim, euler, euler_a, heun, dpmpp_2m):
+    for sampler in (ddpm, ddim, euler, euler_a, heun, dpmpp_2m, lcm):
         x = torch.full((2, 3), 9.0)
         list(sampler(perfect, x, DOWN_TO_ZERO, noise=lambda like, *_: torch.ones_like(like)))
         assert torch.equal(x, torch.full((2, 3), 9.0))

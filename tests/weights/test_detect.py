@@ -110,6 +110,8 @@ VARIANTS = {
     "sd2 unclip": ("sd2", "unclip"),
     "sdxl": ("sdxl", "base"),
     "sdxl inpaint": ("sdxl", "inpaint"),
+    "sdxl edit": ("sdxl", "instruct-pix2pix"),
+    "sdxl lcm": ("sdxl", "lcm"),
     "refiner": ("refiner", "base"),
     "bk-sdm base": ("sd1", "BK-SDM base"),
     "bk-sdm small": ("sd1", "BK-SDM small"),
@@ -125,8 +127,6 @@ VARIANTS = {
     "marigold": ("sd2", "8 channels"),
 }
 MORE: dict[str, UNetSpec] = {
-    "sd2 inpaint": replace(UNETS["sd2"], in_channels=9),
-    "sdxl inpaint": replace(UNETS["sdxl"], in_channels=9),
     "bk-sdm tiny 2": replace(
         UNETS["sd2"], multipliers=(1, 2, 4), down=((1,),) * 3, mid=None, up=((1, 1),) * 3
     ),
@@ -201,12 +201,12 @@ def test_what_is_missing_of_a_model_is_named() -> None:
     without = {name: t for name, t in state.items() if not name.startswith("conditioner.embedders.1")}
     stored = stored_of(without)
     found = detect(stored)
-    assert (found.kind, found.obstacle) == ("model", "it lacks a text encoder 1280 wide")
+    assert (found.kind, found.obstacle) == ("model", "it lacks a text encoder (OpenCLIP-bigG)")
     assert structure(found.spec) == structure(SDXL)
     assert {n.split(".")[1] for n in plan_for(stored, found) if n.startswith("texts")} == {"0"}
     without = {name: t for name, t in state.items() if not name.startswith("conditioner.embedders.0")}
     stored = stored_of(without)
-    assert detect(stored).obstacle == "it lacks a text encoder 768 wide"
+    assert detect(stored).obstacle == "it lacks a text encoder (CLIP-L)"
     assert {n.split(".")[1] for n in plan_for(stored, detect(stored)) if n.startswith("texts")} == {"1"}
     without = {name: t for name, t in state.items() if not name.startswith("first_stage_model")}
     assert detect(stored_of(without)).obstacle == "it lacks an autoencoder"
@@ -216,7 +216,7 @@ def test_an_incomplete_unet_says_what_it_lacks() -> None:
     state = checkpoint(SD15, "sd1")
     cut = {name: t for name, t in state.items() if ".time_embed." not in name}
     found = detect(stored_of(cut))
-    assert (found.kind, found.spec) == ("model", None)
+    assert (found.kind, found.family, found.spec) == ("model", "sd1", None)
     assert "the U-Net lacks 'time.0.weight'" in found.obstacle
     with pytest.raises(WeightsError):
         plan_for(
@@ -300,9 +300,39 @@ def test_averages_are_planned_when_asked_for_and_all_there() -> None:
         plan_for(stored_of(state), found, ema=True)
 
 
-def test_scaled_8_bit_weights_are_not_taken_for_plain_ones() -> None:
-    state = checkpoint(SD15, "sd1") | {"model.diffusion_model.scaled_fp8": torch.empty(0)}
-    assert "scaled 8-bit" in detect(stored_of(state)).obstacle
+LAYER = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q"
+QUANTIZED: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
+    "NF4": ({f"{LAYER}.weight.quant_state.bitsandbytes__nf4": (99,)}, "4-bit numbers of bitsandbytes (NF4)"),
+    "FP4": ({f"{LAYER}.weight.quant_state.bitsandbytes__fp4": (99,)}, "4-bit numbers of bitsandbytes (FP4)"),
+    "int8": ({f"{LAYER}.SCB": (320,)}, "8-bit integers of bitsandbytes"),
+    "GPTQ": ({f"{LAYER}.qweight": (40, 320), f"{LAYER}.scales": (3, 320)}, "GPTQ"),
+    "Nunchaku": ({f"{LAYER}.qweight": (320, 160), f"{LAYER}.wscales": (5, 320)}, "Nunchaku"),
+    "quanto": ({f"{LAYER}.weight._data": (320, 320), f"{LAYER}.weight._scale": (320, 1)}, "quanto"),
+    "NVFP4": ({f"{LAYER}.weight_scale": (320, 20), f"{LAYER}.weight_scale_2": ()}, "NVFP4"),
+    "rotated": ({f"{LAYER}.comfy_quant": (60,), f"{LAYER}.weight_scale": ()}, "numbers of ComfyUI"),
+    "in blocks": ({f"{LAYER}.scale_weight": (3, 3)}, "scales of a shape that is not known"),
+}
+
+
+@pytest.mark.parametrize("way", QUANTIZED)
+def test_quantized_weights_are_called_by_name(way: str) -> None:
+    more, words = QUANTIZED[way]
+    state = checkpoint(SD15, "sd1") | {name: torch.empty(shape) for name, shape in more.items()}
+    found = detect(stored_of(state))
+    assert (found.kind, found.spec) == ("model", None)
+    assert found.obstacle.startswith("its weights are ")
+    assert words in found.obstacle
+    assert found.hint == "get the model as float16, bfloat16 or float8"
+
+
+def test_integers_are_not_taken_for_weights() -> None:
+    state = checkpoint(SD15, "sd1") | {
+        f"{LAYER}.weight": torch.empty(320, 320, dtype=torch.int8, device="meta")
+    }
+    assert (
+        detect(stored_of(state)).obstacle
+        == f"its weights are integers (int8), which are not read ({LAYER}.weight)"
+    )
 
 
 # --- folders of other sizes ---
@@ -445,7 +475,11 @@ STRANGERS: list[tuple[dict[str, tuple[int, ...]], str, str]] = [
         "TAESD",
         "previews",
     ),
-    ({"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)}, "ControlNet", "steers"),
+    (
+        {"control_model.input_blocks.0.0.weight": (320, 4, 3, 3)},
+        "ControlNet",
+        "it is a ControlNet: a network that steers a model",
+    ),
     (
         {"conv_in.weight": (320, 4, 3, 3), "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)},
         "ControlNet",
@@ -462,7 +496,11 @@ STRANGERS: list[tuple[dict[str, tuple[int, ...]], str, str]] = [
         "steers",
     ),
     ({"adapter.body.0.in_conv.weight": (1,)}, "T2I adapter", "steers"),
-    ({"ip_adapter.1.to_k_ip.weight": (320, 768)}, "IP adapter", "shows pictures"),
+    (
+        {"ip_adapter.1.to_k_ip.weight": (320, 768)},
+        "IP adapter",
+        "it is an IP adapter: a network that shows pictures",
+    ),
     (
         {"encoder.block.0.layer.0.SelfAttention.q.weight": (4096, 4096)},
         "T5",

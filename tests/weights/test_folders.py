@@ -228,11 +228,15 @@ def test_damaged_tensors_are_named_with_their_component(pipeline: Path) -> None:
 JSON = {
     "nothing": ("", r"is empty \(0 bytes\)"),
     "no JSON": ("<html>", "is not JSON"),
+    "another encoding": ("{\0}\0", "is not JSON, or is damaged"),
     "a list": ("[]", "is not a JSON object"),
     "depth without end": ("[" * 100_000, "is not JSON, or is damaged"),
     "a number without end": ('{"x": ' + "9" * 10_000 + "}", "is not JSON, or is damaged"),
     "too much": ('{"x": "' + "y" * LARGEST_CONFIG + '"}', "is 1,048,585 bytes long, more than the 1,048,576"),
     "a billion layers": ('{"num_hidden_layers": 1000000000}', "says num_hidden_layers = 10+, which no"),
+    "a billion layers as a fraction": ('{"num_hidden_layers": 1e9}', "says num_hidden_layers = 10+.0, which"),
+    "what is no number": ('{"a": [{"attention_head_dim": NaN}]}', "says attention_head_dim = nan, which"),
+    "infinity": ('{"scaling_factor": -Infinity}', "says scaling_factor = -inf, which"),
     "many layers in one place": (f'{{"layers_per_block": [2, {MOST_LAYERS + 1}]}}', "says .*_block = 1001"),
     "a trillion channels": ('{"a": {"block_out_channels": [320, 1000000000000]}}', "says .*channels = 10+,"),
     "a number less than all": ('{"x": -10000001}', "says x = -10000001"),
@@ -277,6 +281,9 @@ def test_an_index_and_its_shards_must_agree(tmp_path: Path) -> None:
     write(tmp_path / "config.json", {})
     shard(tmp_path, index, {one: A}, {"b": two})
     assert_refused(tmp_path, f"lacks 1 of 2 shards, first: {two}")
+    shard(tmp_path, index, {one: A}, {"b": "x" * 10_000})
+    assert_refused(tmp_path, r"lacks 1 of 2 shards, first: x{79}…")
+    shard(tmp_path, index, {one: A}, {"b": two})
     shard(tmp_path, index, {one: A, two: B}, {"c": two})
     assert_refused(tmp_path, f"{two} lacks c, which its index expects")
     shard(tmp_path, index, {one: A, two: {**A, **B}}, {"a": one})

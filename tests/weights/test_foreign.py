@@ -120,9 +120,9 @@ def test_a_loaded_model_draws_the_same_pictures(files: dict[str, Path], sd1: Par
     spec = load_model(files["folder"]).spec
     asked = {"seed": 3, "steps": 2, "width": 64, "height": 64}
     mine = Pipeline.of(replace(sd1, spec=spec))("a red house", **asked)
-    theirs = load(files["folder"])("a red house", **asked)
-    assert theirs.pictures == mine.pictures
-    assert mine.pictures != load(files["folder"])("a blue boat", **asked).pictures
+    theirs = load(files["folder"], dtype="float32")
+    assert theirs("a red house", **asked).pictures == mine.pictures
+    assert theirs("a blue boat", **asked).pictures != mine.pictures
 
 
 def is_mapped(path: Path) -> bool:
@@ -325,7 +325,7 @@ def test_parts_of_a_model_say_what_is_missing(tmp_path: Path, state: State) -> N
     for prefix in (UNET, TEXT, VAE):
         alone = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
         path = write_checkpoint(alone, tmp_path / "part.safetensors")
-        with pytest.raises(WeightsError, match=r"part.safetensors cannot draw: .*\n  hint: "):
+        with pytest.raises(WeightsError, match=r"part.safetensors .*cannot draw: .*\n  hint: "):
             load_model(path)
 
 

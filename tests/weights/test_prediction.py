@@ -17,6 +17,7 @@ from fromnoise.weights.detect import Finding, Identity, detect
 from fromnoise.weights.layouts import checkpoint_rules
 from fromnoise.weights.model_converter import flipped, translate
 from fromnoise.weights.probe import Probe
+from fromnoise.weights.probing import is_doubtful
 from fromnoise.weights.witnesses import TABLES
 
 STATES = {
@@ -132,6 +133,7 @@ def test_where_nothing_is_decided_it_is_said(family: str, usual: str, probed: Pr
     assert told.undecided == ("prediction",)
     assert "nothing in the file says it" in finding(told, "prediction").evidence
     assert "`--prediction` overrules" in finding(told, "prediction").evidence
+    assert ("nor do its answers" in finding(told, "prediction").evidence) == (probed is not None)
 
 
 # --- what each may say ---
@@ -328,6 +330,32 @@ def test_a_folders_flow() -> None:
     assert (spec.prediction, spec.schedule) == ("flow", ScheduleSpec(kind="flow", shift=3.0))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_train_timesteps": 10**9},
+        {"num_train_timesteps": 0},
+        {"beta_start": -0.1},
+        {"beta_end": float("nan")},
+        {"beta_end": "0.012"},
+        {"_class_name": "EDMEulerScheduler", "sigma_max": float("inf")},
+        {"_class_name": "EDMEulerScheduler", "sigma_min": 0},
+        {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 10**400},
+    ],
+)
+def test_levels_that_no_schedule_has_are_refused_before_a_table_is_made(config: dict[str, Any]) -> None:
+    identity = detect(stored_of(STATES["sd1"], configs=scheduler(**config)))
+    assert identity.spec is None
+    assert identity.obstacle.startswith(f"its configuration says {list(config)[-1]} = ")
+
+
+def test_what_is_null_is_left_out() -> None:
+    nothing = scheduler(beta_end=None, beta_start=None) | {"vae": {"scaling_factor": None}}
+    spec = spec_of(found(configs=nothing))
+    assert spec.schedule == ScheduleSpec(kind="linear", beta_start=0.0001, beta_end=0.02)
+    assert spec.vae.latent_scale == 0.18215
+
+
 def test_a_folders_scale_of_latents() -> None:
     told = found(configs={"vae": {"scaling_factor": 0.2}, **V_CONFIG})
     assert spec_of(told).vae.latent_scale == 0.2
@@ -338,6 +366,40 @@ def test_a_folders_scale_of_latents() -> None:
 def test_the_user_may_ask_for_what_needs_another_schedule() -> None:
     for prediction in ("eps", "v", "x0", "flow", "edm"):
         assert spec_of(found(prediction=prediction)).prediction == prediction  # `found` builds its process
+
+
+# --- names: no proof, but a reason to ask ---
+
+
+@pytest.mark.parametrize(
+    ("name", "asks"),
+    [
+        ("noobaiXLNAIXL_vPred10Version.safetensors", True),
+        ("NoobAI-XL-Vpred-v1.0.safetensors", True),
+        ("illustrious_v-prediction.ckpt", True),
+        ("v2-1_768-v-ema-pruned.ckpt", True),
+        ("fluffyrock-e209-terminal-snr.safetensors", True),
+        ("some-ztsnr.safetensors", True),
+        ("v1-5-pruned-emaonly.safetensors", False),
+        ("sd_xl_base_1.0_0.9vae.safetensors", False),
+        ("model-768-vae.ckpt", False),
+        ("realisticVision_v51.safetensors", False),
+    ],
+)
+def test_a_name_is_a_reason_to_ask_and_never_an_answer(name: str, asks: bool) -> None:
+    for said in ({"path": Path(name)}, {"metadata": {"modelspec.title": name}}):
+        stored = stored_of(STATES["sdxl"], **said)  # type: ignore[arg-type]
+        identity = detect(stored)
+        assert is_doubtful(stored, identity) == asks
+        assert (spec_of(identity).prediction, identity.undecided) == ("eps", ("prediction",))
+        assert not is_doubtful(stored, detect(stored, prediction="v"))
+        assert not is_doubtful(stored, detect(stored, probed=V_PROBE))
+
+
+def test_sd2_is_always_asked_where_nobody_says_it() -> None:
+    for family in MODELS:
+        stored = stored_of(STATES[family])
+        assert is_doubtful(stored, detect(stored)) == (family == "sd2")
 
 
 # --- remarks ---
@@ -363,3 +425,6 @@ def test_the_embedding_of_guidance_is_a_remark() -> None:
     assert told.variant == "lcm"
     assert finding(told, "few steps").value == "LCM"
     assert spec_of(told).unet.guidance_width == 256
+    asked = spec_of(told).defaults
+    assert (asked.sampler, asked.spacing, asked.steps, asked.guidance) == ("lcm", "trailing", 4, 8.0)
+    assert spec_of(found("sd1")).defaults.sampler == "dpmpp_2m"

@@ -24,6 +24,9 @@ CONTAINERS: Final = {
     "folder": "a diffusers folder",
 }
 DANGER: Final = "DANGER: `pickle` would import and call it"
+NETWORKS: Final = ("U-Net", "autoencoder", "text encoder")  # findings that stand beside their numbers
+AVERAGES: Final = "EMA"
+DAMAGED: Final = "download it again; what does not fit is named below"
 
 Row = tuple[str, str]
 
@@ -62,11 +65,12 @@ def rows(found: "Inspection") -> Iterator[Row]:
     yield from _pickle(found)
     yield from _metadata(found.metadata)
     for file in found.files:
-        if file.sha256:
+        if file.sha256 and len(found.files) == 1:
+            yield "sha-256", file.sha256
+            yield "short hash", file.short
+        elif file.sha256:
             path = Path(file.path)
-            name = f"  {_plain(f'{path.parent.name}/{path.name}')}" if len(found.files) > 1 else ""
-            yield "sha-256", f"{file.sha256}{name}"
-            yield "short hash", f"{file.short}{name}"
+            yield "sha-256", f"{file.sha256}  {_plain(f'{path.parent.name}/{path.name}')}"
 
 
 def _file(found: "Inspection") -> Iterator[Row]:
@@ -87,27 +91,30 @@ def _identity(found: "Inspection") -> Iterator[Row]:
     if identity.layout:
         yield "layout", identity.layout
     yield "can draw", f"no: {_clean(identity.obstacle)}" if identity.obstacle else "yes"
-    if identity.hint and "fromnoise inspect" not in identity.hint:  # which is what is being done
-        yield "hint", _clean(identity.hint)
+    if identity.hint:
+        has_said_so = "fromnoise inspect" in identity.hint  # which is what is being done
+        yield "hint", DAMAGED if has_said_so else _clean(identity.hint)
     for finding in identity.findings:
-        doubt = "" if finding.decided else ", undecided"
-        yield finding.what, f"{_plain(finding.value)}{doubt} ({_clean(finding.evidence)})"
-    if found.probe:
-        yield "probe", f"{found.probe.prediction or 'undecided'} ({found.probe})"
+        if finding.what not in (*NETWORKS, AVERAGES) or not found.networks:
+            doubt = "" if finding.decided else ", undecided"
+            yield finding.what, f"{_plain(finding.value)}{doubt} ({_clean(finding.evidence)})"
+        if finding.what == "prediction" and found.probe:
+            yield "probe", f"{found.probe.prediction or 'undecided'} ({found.probe})"
 
 
 def _tensors(found: "Inspection") -> Iterator[Row]:
     for network in found.networks:
-        place = f" ({_plain(network.place)})" if network.place else ""
-        yield network.title, f"{network.parameters:,} numbers in {_tensor(network.tensors)}{place}"
+        name = f"{network.name}, " if network.name else ""
+        place = f" ({_plain(network.place)}.…)" if network.place else ""
+        yield network.title, f"{name}{_amount(network.parameters, network.tensors)}{place}"
     for kind, amount in found.dtypes.items():
-        yield kind, f"{amount.numbers:,} numbers in {_tensor(amount.tensors)}"
+        yield kind, _amount(amount.numbers, amount.tensors)
     if found.averages.tensors:
         lacking = (
             f"; none of {_tensor(found.averages.lacking)} of the U-Net" if found.averages.lacking else ""
         )
-        yield "averages", f"EMA of {_tensor(found.averages.tensors)}{lacking}"
-    elif not found.refused:
+        yield "averages", f"EMA of {_tensor(found.averages.tensors)}{lacking}: `--ema` draws with them"
+    elif any(network.title == "U-Net" for network in found.networks):
         yield "averages", "none (no EMA)"
 
 
@@ -130,7 +137,7 @@ def _faults(found: "Inspection") -> Iterator[Row]:
         yield "problem", _clean(found.fit.problem)
     if found.fit.is_perfect:
         yield "tensors", "all that its networks need, and no others"
-    for group in found.left_out:
+    for group in found.left_out if found.networks else ():  # else it is the whole file
         yield "left out", f"{_few(map(_plain, group.first), group.count)} ({group.reason})"
     if found.dropped:
         yield "left out", _few(map(_plain, found.dropped), len(found.dropped))
@@ -152,6 +159,10 @@ def _metadata(metadata: Mapping[str, str]) -> Iterator[Row]:
         yield "says", f"{_plain(name)} = {_plain(metadata[name])}"
     if len(ordered) > ROWS:
         yield "says", f"and {len(ordered) - ROWS:,} more: --json prints all"
+
+
+def _amount(numbers: int, tensors: int) -> str:
+    return f"{numbers:,} number{'' if numbers == 1 else 's'} in {_tensor(tensors)}"
 
 
 def _tensor(count: int) -> str:

@@ -99,7 +99,9 @@ def looked_into(path: Path) -> dict[str, Any]:
 
     with open_weights(path) as stored:
         identity = detect(stored)
-        dtypes = Counter(str(dtype).removeprefix("torch.") for dtype in stored.dtypes.values())
+        dtypes = Counter(
+            str(dtype).removeprefix("torch.") for dtype in {**stored.dtypes, **stored.scaled}.values()
+        )
     draws = identity.kind == MODEL and not identity.obstacle
     return {
         "kind": identity.kind,

@@ -3,27 +3,25 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from fromnoise.errors import FromNoiseError, SpecError, WeightsError
 from fromnoise.specs import ClipSpec, ModelSpec, Prediction
 from fromnoise.weights.families import BASES, Variant, family_of, named, usual, variant_of
 from fromnoise.weights.folder_facts import declared_family, text_like, unet_like, vae_like
 from fromnoise.weights.identity import DIFFUSERS, LDM, MODEL, OURS, Finding, Identity
-from fromnoise.weights.layouts import LAYOUTS
+from fromnoise.weights.layouts import LAYOUTS, sift
 from fromnoise.weights.lone import identify_part, identify_stranger
 from fromnoise.weights.native import CHECKER, FOR_CHECKERS, HEADER, IS_CHECKER
 from fromnoise.weights.networks import Network, find_networks, text_places
 from fromnoise.weights.prediction import settle
 from fromnoise.weights.probe import Probe
-from fromnoise.weights.remarks import remarks
+from fromnoise.weights.quantized import INSTEAD, find_quantized
+from fromnoise.weights.remarks import remarks, text_name
 from fromnoise.weights.stored import Stored
+from fromnoise.weights.strangers import SUPPORTED
 from fromnoise.weights.structure import read_clip, read_unet, read_vae, unet_context
-from fromnoise.weights.wording import shown
 
 __all__ = ["Finding", "Identity", "detect"]
-
-SCALED: Final = (".scaled_fp8", ".scale_weight")  # how names end where weights are in units of their own
 
 
 def detect(stored: Stored, *, prediction: Prediction | None = None, probed: Probe | None = None) -> Identity:
@@ -60,22 +58,29 @@ def _ours(stored: Stored, prediction: Prediction | None) -> Identity:
 # --- a model, or a part of one with a U-Net ---
 
 
+class UnknownFamily(WeightsError):
+    """The U-Net can be read, and is none that we know."""
+
+
 def _model(
     stored: Stored, networks: Sequence[Network], prediction: Prediction | None, probed: Probe | None
 ) -> Identity:
     unets, vaes = ([n for n in networks if n.room == room] for room in ("unet", "vae"))
+    family = _family_by_width(stored, unets[0])
     layout = _layout(networks)
     kind = MODEL if len(networks) > 1 else "U-Net"
     try:
-        if odd := next((name for name in stored.shapes if name.endswith(SCALED)), ""):
-            problem = f"its weights are scaled 8-bit numbers, which are not read ({shown(odd)})"
-            raise WeightsError(problem, hint="get the model as float16")
+        held = [name for name in stored.shapes if any(network.holds(name) for network in networks)]
+        if problem := find_quantized(stored, sift(held)[0]):
+            raise WeightsError(problem, hint=INSTEAD)
         if len(unets) > 1 or len(vaes) > 1:
             raise WeightsError(f"it holds {len(unets)} U-Nets and {len(vaes)} autoencoders: which to take?")
         family, spec, variant = _structure(stored, networks, unets[0])
         spec, findings = settle(stored, spec, family, prediction=prediction, probed=probed)
-    except (WeightsError, SpecError) as error:
+    except UnknownFamily as error:
         return Identity(kind, "", "", layout, None, obstacle=error.message, hint=error.hint)
+    except (WeightsError, SpecError) as error:
+        return Identity(kind, family, "", layout, None, obstacle=error.message, hint=error.hint)
     spec = named(spec, family, variant.name)
     findings += tuple(remarks(stored, networks, spec))
     obstacle, hint = _obstacle(networks, spec, variant)
@@ -84,17 +89,15 @@ def _model(
 
 def _structure(stored: Stored, networks: Sequence[Network], unet: Network) -> tuple[str, ModelSpec, Variant]:
     shapes, configs = stored.shapes, stored.configs
-    near = next(
-        (b.unet for b in BASES.values() if b.unet.context_width == unet_context(shapes, unet.place)), None
-    )
-    unet_spec = read_unet(shapes, unet.place, like=unet_like(configs, near))
+    near = BASES.get(_family_by_width(stored, unet))
+    unet_spec = read_unet(shapes, unet.place, like=unet_like(configs, near.unet if near else None))
     found, declared = family_of(unet_spec), declared_family(configs)
     family = found or declared
     if not family:
         width, pooled = unet_spec.context_width, unet_spec.pooled_width
         beside = f" and a vector of {pooled}" if pooled else ""
         problem = f"its U-Net is of no known family: it reads texts {width} wide{beside}"
-        raise WeightsError(problem, hint="give a model of Stable Diffusion 1.x, 2.x or SDXL")
+        raise UnknownFamily(problem, hint=SUPPORTED)
     variant = variant_of(unet_spec, family)
     base = usual(family, variant.name)
     texts = list(base.texts)
@@ -107,6 +110,12 @@ def _structure(stored: Stored, networks: Sequence[Network], unet: Network) -> tu
     return family, replace(base, unet=unet_spec, vae=vae_spec, texts=tuple(texts)), variant
 
 
+def _family_by_width(stored: Stored, unet: Network) -> str:
+    """The family whose texts are as wide as those that the U-Net reads; "" if there is none."""
+    width = unet_context(stored.shapes, unet.place)
+    return next((family for family, base in BASES.items() if base.unet.context_width == width), "")
+
+
 def _layout(networks: Sequence[Network]) -> str:
     if any(network.dialect == "diffusers" for network in networks):
         return DIFFUSERS
@@ -116,13 +125,15 @@ def _layout(networks: Sequence[Network]) -> str:
 
 def _obstacle(networks: Sequence[Network], spec: ModelSpec, variant: Variant) -> tuple[str, str]:
     """Why it cannot draw, and what to do; or no reason, and what is good to know."""
-    lacks = [f"a text encoder {text.width} wide" for text in _lost_texts(networks, spec)]
+    lacks = [f"a text encoder ({text_name(text.width)})" for text in _lost_texts(networks, spec)]
     if not any(network.room == "vae" for network in networks):
         lacks.append("an autoencoder")
     if variant.obstacle:
         return variant.obstacle, variant.hint
     if lacks:
-        return f"it lacks {' and '.join(lacks)}", "get the complete model, or one that has the rest"
+        *others, last = lacks
+        listed = f"{', '.join(others)} and {last}" if others else last
+        return f"it lacks {listed}", "get the complete model, or one that has the rest"
     return "", variant.hint
 
 

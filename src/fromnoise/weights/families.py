@@ -17,6 +17,9 @@ UNCLIP_WIDTHS: Final = (1536, 2048)  # of SD 2.1 unCLIP l and h: an image's embe
 
 INPAINT, EDIT, DEPTH, UPSCALER = 9, 8, 5, 7  # channels that a U-Net is shown
 
+# How to draw with a U-Net that is told the guidance scale. Source: Luo et al. 2023, sec. 5 (arXiv:2310.04378)
+LCM_DEFAULTS: Final = {"sampler": "lcm", "spacing": "trailing", "steps": 4, "guidance": 8.0}
+
 # The well-known names of pruned structures: (down, mid, up).
 PRUNED: Final[Mapping[tuple[Depths, int | None, Depths], str]] = {
     # Source: Kim et al. 2023 (arXiv:2305.15798)
@@ -107,4 +110,5 @@ def named(spec: ModelSpec, family: str, variant: str) -> ModelSpec:
     if family == "sd2" and spec.prediction != "v":
         base = replace(base, name=SD21_BASE.name, defaults=SD21_BASE.defaults)
     suffix = "" if variant == "base" else f"-{variant.lower().replace(' ', '-')}"
-    return replace(spec, name=base.name + suffix, defaults=base.defaults)
+    defaults = replace(base.defaults, **LCM_DEFAULTS) if spec.unet.guidance_width else base.defaults
+    return replace(spec, name=base.name + suffix, defaults=defaults)

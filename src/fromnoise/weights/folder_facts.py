@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from fromnoise.errors import WeightsError
 from fromnoise.specs import ClipSpec, Prediction, ScheduleKind, ScheduleSpec, UNetSpec, VaeSpec
 from fromnoise.weights.testimony import PLAYGROUND_LEVELS, WORDS, Latents, Word
 from fromnoise.weights.wording import shown
@@ -21,6 +22,7 @@ KINDS: Final[Mapping[str, ScheduleKind]] = {
 LEFT_OUT: Final = ScheduleSpec(kind="linear", beta_start=0.0001, beta_end=0.02)
 LEFT_OUT_LCM: Final = ScheduleSpec()
 LEFT_OUT_HEADS, LEFT_OUT_GROUPS = 8, 32
+MOST_TIMES: Final = 100_000  # of training; a table of noise levels has a row for each
 
 
 # --- how it was trained ---
@@ -31,7 +33,8 @@ def folder_words(configs: Configs) -> Iterator[Word]:
     if scheduler := configs.get("scheduler"):
         yield _scheduler(scheduler)
     vae = configs.get("vae", {})
-    if scale := _number(vae, "scaling_factor", 0.0):
+    if vae.get("scaling_factor") is not None:
+        scale = _within(vae, "scaling_factor", 1.0, 1e-3, 1e3)
         mean, std = _numbers(vae.get("latents_mean")), _numbers(vae.get("latents_std"))
         measured = (mean, std) if mean and len(mean) == len(std) else ()
         yield Word("scaling_factor of vae/config.json", latents=Latents(scale, *measured))
@@ -42,7 +45,9 @@ def _scheduler(config: Config) -> Word:
     said = str(config.get("prediction_type", "epsilon"))
     evidence = f"scheduler_config.json: {shown(name)}, prediction_type {shown(said)!r}"
     if name.startswith("FlowMatch"):
-        return Word(evidence, "flow", ScheduleSpec(kind="flow", shift=_number(config, "shift", 1.0)))
+        return Word(
+            evidence, "flow", ScheduleSpec(kind="flow", shift=_within(config, "shift", 1.0, 1e-3, 1e3))
+        )
     if name.startswith("EDM"):
         prediction: Prediction = "edm" if WORDS.get(said) == "eps" else "v"
         return Word(evidence, prediction, _levels(config))
@@ -58,18 +63,18 @@ def _levels(config: Config) -> ScheduleSpec:
     usual = PLAYGROUND_LEVELS
     return replace(
         usual,
-        sigma_min=_number(config, "sigma_min", usual.sigma_min),
-        sigma_max=_number(config, "sigma_max", usual.sigma_max),
-        sigma_data=_number(config, "sigma_data", usual.sigma_data),
+        sigma_min=_within(config, "sigma_min", usual.sigma_min, 1e-6, 1.0),
+        sigma_max=_within(config, "sigma_max", usual.sigma_max, 1.0, 1e6),
+        sigma_data=_within(config, "sigma_data", usual.sigma_data, 1e-3, 1e3),
     )
 
 
 def _betas(config: Config, usual: ScheduleSpec, kind: ScheduleKind) -> ScheduleSpec:
     return ScheduleSpec(
         kind=kind,
-        steps=int(_number(config, "num_train_timesteps", usual.steps)),
-        beta_start=_number(config, "beta_start", usual.beta_start),
-        beta_end=_number(config, "beta_end", usual.beta_end),
+        steps=int(_within(config, "num_train_timesteps", usual.steps, 2, MOST_TIMES)),
+        beta_start=_within(config, "beta_start", usual.beta_start, 0.0, 0.999),
+        beta_end=_within(config, "beta_end", usual.beta_end, 1e-6, 0.999),
     )
 
 
@@ -145,6 +150,15 @@ def text_like(config: Config, like: ClipSpec, width: int) -> ClipSpec:
 def _number(config: Config, key: str, usual: float) -> float:
     value = config.get(key, usual)
     return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else usual
+
+
+def _within(config: Config, key: str, usual: float, low: float, high: float) -> float:
+    """A number, which must be one that a schedule can have.  Raises: WeightsError"""
+    value = usual if (said := config.get(key)) is None else said
+    if not isinstance(value, float | int) or not low <= value <= high:
+        problem = f"its configuration says {shown(key)} = {shown(str(value))}, outside {low:g} to {high:g}"
+        raise WeightsError(problem, hint="download it again")
+    return float(value)
 
 
 def _numbers(value: Any) -> tuple[float, ...]:

@@ -134,7 +134,7 @@ def _part(root: Path, folder: Path, component: str, variant: str | None) -> Part
         return Part(component, chosen, tuple(found), (contained(root, folder / name),))
     promised = _weight_map(root, folder / name)
     if lost := sorted(set(promised.values()) - set(names)):
-        problem = f"lacks {len(lost)} of {len(set(promised.values()))} shards, first: {lost[0]}"
+        problem = f"lacks {len(lost)} of {len(set(promised.values()))} shards, first: {shown(lost[0])}"
         raise WeightsError(problem, hint=AGAIN)
     files = tuple(contained(root, folder / shard) for shard in sorted(set(promised.values())))
     return Part(component, chosen, tuple(found), files, promised)
@@ -222,7 +222,9 @@ def read_json(root: Path, path: Path, largest: int = LARGEST_CONFIG, *, check: b
         if size > largest:
             raise WeightsError(f"{name} is {size:,} bytes long, more than the {largest:,} that are read")
         try:
-            data: Any = json.loads(file.read(largest + 1))
+            data: Any = json.loads(
+                file.read(largest + 1).decode("utf-8-sig")
+            )  # or Python guesses the encoding
         except (ValueError, RecursionError) as error:
             raise WeightsError(f"{name} is not JSON, or is damaged", hint=AGAIN) from error
         except OSError as error:
@@ -242,8 +244,10 @@ def _oddities(key: str, value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in cast(list[Any], value):
             yield from _oddities(key, inner)
-    elif isinstance(value, int) and abs(value) > (MOST_LAYERS if "layers" in key else LARGEST_NUMBER):
-        yield f"{key} = {value}"
+    elif isinstance(value, int | float):
+        largest = MOST_LAYERS if "layers" in key else LARGEST_NUMBER
+        if not abs(value) <= largest:  # NaN is not
+            yield f"{key} = {value}"
 
 
 def _listed(folder: Path) -> frozenset[str]:

@@ -14,12 +14,14 @@ from fromnoise.errors import WeightsError
 from fromnoise.specs import Prediction
 from fromnoise.weights.detect import detect
 from fromnoise.weights.digests import digest_of
+from fromnoise.weights.families import TITLES
 from fromnoise.weights.identity import MODEL, OURS, Identity
 from fromnoise.weights.model_converter import Plan, Recipe, keep
 from fromnoise.weights.native import HEADER, Parts, compare, load_native, read_header, skeleton
 from fromnoise.weights.networks import Network, find_networks
 from fromnoise.weights.planning import plan_for
 from fromnoise.weights.probe import probe
+from fromnoise.weights.probing import is_doubtful
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizers import read_tokenizers
@@ -27,9 +29,6 @@ from fromnoise.weights.wording import shown
 
 ALIGNED: Final = 64  # numbers: tensors begin at multiples of this, as the processor likes them
 SEPARATE: Final = "separate_vae."  # before the names of another file's autoencoder
-# SD 2.x comes in two kinds that only its numbers tell apart, so its U-Net is asked: 13 s of a processor.
-# Others almost always predict eps, and are believed to, unless the file or the user says something else.
-TWO_KINDS: Final = "sd2"
 
 
 def load_weights(
@@ -55,13 +54,13 @@ def load_weights(
         identity = detect(whole, prediction=prediction)
         parts = _skeleton(whole, identity, separate)
         recipes = plan_for(whole, identity, ema)
-        compare(stored.name, _shapes(whole, recipes), parts)
+        compare(_titled(stored, identity), _shapes(whole, recipes), parts)
         supply = Supply(files=files)
         supply.add(stored)
         if separate:
             supply.add(separate, SEPARATE)
         Reader(whole, supply, device, dtype).fill(parts, recipes)
-        if identity.family == TWO_KINDS and "prediction" in identity.undecided:
+        if is_doubtful(whole, identity):
             identity = detect(whole, probed=probe(parts.unet))
             parts = replace(parts, spec=identity.spec, about={**parts.about, **_about(identity)})
     return parts
@@ -73,12 +72,18 @@ def _skeleton(stored: Stored, identity: Identity, separate: Stored | None) -> Pa
         problem = identity.obstacle or f"it is no model, but this: {identity.kind}"
         blind = spec is not None and not _autoencoders(stored)
         hint = f"{identity.hint}; --vae FILE gives it an autoencoder" if blind else identity.hint
-        raise WeightsError(f"{stored.name} cannot draw: {problem}", hint=hint)
+        raise WeightsError(f"{_titled(stored, identity)} cannot draw: {problem}", hint=hint)
     if identity.layout == OURS:
         header = read_header(stored.name, stored.metadata)
         return skeleton(stored.name, spec, header["tokenizers"], header["about"], digest)
     about = {"file": stored.name, **_about(identity), **({"vae": separate.name} if separate else {})}
     return skeleton(stored.name, spec, read_tokenizers(stored, spec), about, digest)
+
+
+def _titled(stored: Stored, identity: Identity) -> str:
+    """The file's name, and which family it is of, as far as that is known."""
+    family = TITLES.get(identity.family, "")
+    return f"{stored.name} ({family})" if family else stored.name
 
 
 def _about(identity: Identity) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from fromnoise.weights.networks import find_networks
 from fromnoise.weights.planning import left_out
 from fromnoise.weights.probe import Probe
 from fromnoise.weights.probing import ask, can_answer
+from fromnoise.weights.remarks import CLIPS
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.suspects import Suspect, names_in, suspects
 from fromnoise.weights.wording import shown
@@ -54,6 +55,7 @@ class NetworkFacts:
     place: str
     tensors: int
     parameters: int
+    name: str = ""  # of a text encoder that is well known
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,7 @@ def _bytes(stored: Stored) -> int:
 def _networks(stored: Stored, identity: Identity) -> Iterator[NetworkFacts]:
     """What each network has; of a model of ours they are told apart by its own names."""
     members = defaultdict[tuple[str, str], list[str]](list)
+    known = dict[str, str]()
     if identity.layout == OURS:
         for name in stored.shapes:
             room, number, *_ = name.split(".")
@@ -227,15 +230,18 @@ def _networks(stored: Stored, identity: Identity) -> Iterator[NetworkFacts]:
         for network in find_networks(stored.shapes):
             held = [name for name in names if network.holds(name)]
             members[TITLES[network.room], network.place] = held
+            known[network.place] = CLIPS.get(network.width, "") if network.room == "text" else ""
     for (title, place), names in members.items():
-        yield NetworkFacts(title, place, len(names), sum(prod(stored.shapes[name]) for name in names))
+        parameters = sum(prod(stored.shapes[name]) for name in names)
+        yield NetworkFacts(title, place, len(names), parameters, known.get(place, ""))
 
 
 def _dtypes(stored: Stored) -> dict[str, Amount]:
     """The most frequent first."""
     counts, numbers = defaultdict[str, int](int), defaultdict[str, int](int)
     for name, dtype in stored.dtypes.items():
-        kind = str(dtype).removeprefix("torch.")
+        kind = str(stored.scaled.get(name, dtype)).removeprefix("torch.")
+        kind += " (scaled)" if name in stored.scaled else ""
         counts[kind] += 1
         numbers[kind] += prod(stored.shapes[name])
     return {

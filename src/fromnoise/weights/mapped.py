@@ -119,7 +119,7 @@ def _header(file: BinaryIO, length: int) -> dict[str, Any]:
     """The header, which the library has found to be well formed."""
     file.seek(LENGTH_BYTES)
     try:
-        return json.loads(file.read(length), object_pairs_hook=_once)
+        return json.loads(file.read(length).decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise WeightsError("is damaged: its header makes no sense", hint=AGAIN) from error
 

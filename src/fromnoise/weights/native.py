@@ -30,6 +30,7 @@ FORMAT: Final = 1
 CHECKER: Final = "oracle"  # what stands in our JSON in place of a model's spec (score/oracle.py)
 IS_CHECKER: Final = "it is a checker, which looks at pictures and draws none"
 FOR_CHECKERS: Final = "give it to `fromnoise score --oracle FILE`"
+ALL_OF_THEM: Final = "download it again; `fromnoise inspect FILE` names every tensor that does not fit"
 PUBLIC: Final = 0o644  # safetensors leaves its files to their owner alone; a model is there to be read
 
 
@@ -209,7 +210,9 @@ def compare(name: str, found: Mapping[str, tuple[int, ...]], parts: Parts) -> No
         ("holds {} tensors that its spec has no place for", sorted(found.keys() - wanted)),
     ):
         if keys:
-            raise WeightsError(f"{name} {problem.format(len(keys), len(wanted))}, first: {keys[0]!r}")
+            said = f"{name} {problem.format(len(keys), len(wanted))}, first: {keys[0]!r}"
+            raise WeightsError(said, hint=ALL_OF_THEM)
     for key, shape in wanted.items():
         if found[key] != shape:
-            raise WeightsError(f"{key!r} in {name} has the shape {found[key]}, not {shape}")
+            said = f"{key!r} in {name} has the shape {found[key]}, not {shape}"
+            raise WeightsError(said, hint=ALL_OF_THEM)

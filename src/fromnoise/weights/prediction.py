@@ -29,7 +29,7 @@ def settle(
 ) -> tuple[ModelSpec, tuple[Finding, ...]]:
     """The spec with everything about noise and latents that the witnesses say, and who says what."""
     words = list(witnesses(stored, prediction, probed))
-    chosen, findings = _prediction(words, spec, family)
+    chosen, findings = _prediction(words, spec, family, asked=probed is not None)
     schedule, more = _schedule(words, spec, chosen)
     scale, evidence = _first(words, lambda word: word.latents) or (None, f"as in {TITLES[family]}")
     vae = spec.vae
@@ -42,10 +42,13 @@ def settle(
     return replace(spec, prediction=chosen, schedule=schedule, vae=vae), tuple(findings)
 
 
-def _prediction(words: Sequence[Word], spec: ModelSpec, family: str) -> tuple[Prediction, list[Finding]]:
+def _prediction(
+    words: Sequence[Word], spec: ModelSpec, family: str, *, asked: bool
+) -> tuple[Prediction, list[Finding]]:
     said: list[tuple[Prediction, str]] = [(w.prediction, w.evidence) for w in words if w.prediction]
     if not said:
-        usual = f"nothing in the file says it; {TITLES[family]} usually predicts {spec.prediction}"
+        nor = ", nor do its answers" if asked else ""
+        usual = f"nothing in the file says it{nor}; {TITLES[family]} usually predicts {spec.prediction}"
         hint = "; `--prediction` overrules"
         return spec.prediction, [Finding("prediction", spec.prediction, usual + hint, decided=False)]
     chosen, evidence = said[0]

@@ -1,7 +1,8 @@
 """Building the U-Net of a file, to ask it what it predicts."""
 
 from functools import partial
-from typing import Any
+from re import compile as compile_regex
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,24 @@ from fromnoise.weights.native import Uninitialised
 from fromnoise.weights.networks import find_networks
 from fromnoise.weights.planning import plan_for
 from fromnoise.weights.probe import LATENTS, Probe, probe
+from fromnoise.weights.remarks import SAYS_SO
 from fromnoise.weights.stored import Stored
+
+# SD 2.x comes in two kinds that only its numbers tell apart, so it is always asked when it is loaded.
+# That takes 10 s. Others almost always predict eps, and are believed to, unless they have such a name.
+TWO_KINDS: Final = "sd2"
+NAMES_OF_V: Final = compile_regex(r"(?i)v[-_ ]?pred|768[-_]?v(?![a-z])|zt[-_ ]?snr|terminal[-_ ]?snr")
+
+
+def is_doubtful(stored: Stored, identity: Identity) -> bool:
+    """Whether nobody says what it predicts, and it may well be something else than usual.
+
+    What a file is called proves nothing: it is a reason to ask, not an answer.
+    """
+    if "prediction" not in identity.undecided:
+        return False
+    called = (stored.name, *(stored.metadata.get(key, "") for key in SAYS_SO))
+    return identity.family == TWO_KINDS or any(NAMES_OF_V.search(name) for name in called)
 
 
 def can_answer(stored: Stored, identity: Identity) -> bool:

@@ -20,6 +20,11 @@ FEW_STEPS: Final = compile_regex(r"(?i)(?<![a-z])(turbo|lightning|lcm|hyper|dmd2
 SAYS_SO: Final = (f"{PREFIX}title", f"{PREFIX}architecture", f"{PREFIX}description")
 
 
+def text_name(width: int) -> str:
+    """What the text encoder of this width is called."""
+    return CLIPS.get(width, f"{width} wide")
+
+
 def remarks(stored: Stored, networks: Sequence[Network], spec: ModelSpec) -> Iterator[Finding]:
     """Everything that changes no picture by itself."""
     for network in networks:

@@ -17,7 +17,8 @@ DEEPEST: Final = 32  # dictionaries inside dictionaries
 MOST_VALUES: Final = 50_000
 MOST_DROPPED: Final = 1_000  # that are named
 LONGEST_NAME: Final = 512  # letters
-LONGEST_FACT: Final = 200  # letters
+LONGEST_FACT_NAME: Final = 200  # letters
+LONGEST_FACT: Final = 1 << 16  # letters: metadata that a conversion brought along
 
 Fact = str | int | float | bool
 Dict = dict[Any, Any]
@@ -62,7 +63,7 @@ class Held:
 
     def note(self, name: str, value: Any) -> None:
         """Keep a plain value; say of anything else that it was left out."""
-        if isinstance(value, Fact) and len(name) <= LONGEST_FACT and len(str(value)) <= LONGEST_FACT:
+        if isinstance(value, Fact) and len(name) <= LONGEST_FACT_NAME and len(str(value)) <= LONGEST_FACT:
             self.facts.setdefault(name, value)
         elif value is not None:
             self.drop((name,))
@@ -70,7 +71,7 @@ class Held:
     def drop(self, path: tuple[str, ...]) -> None:
         """Say that something was left out."""
         if len(self.dropped) < MOST_DROPPED:
-            self.dropped[shown(".".join(part[:LONGEST_FACT] for part in path) or NAMELESS)] = None
+            self.dropped[shown(".".join(part[:LONGEST_FACT_NAME] for part in path) or NAMELESS)] = None
 
 
 def sort_out(value: Any) -> Held:

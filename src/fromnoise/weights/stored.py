@@ -4,10 +4,10 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,11 @@ from fromnoise.weights.checkpoint import open_checkpoint
 from fromnoise.weights.containers import AGAIN, Closing, Container, identify, open_file
 from fromnoise.weights.folders import Folder, Part, look_into, within
 from fromnoise.weights.mapped import Mapped, open_mapped
+from fromnoise.weights.scaled import METADATA as DESCRIBED
+from fromnoise.weights.scaled import MULTIPLIED, find_scaling
 from fromnoise.weights.wording import shown
 
+Stamp = tuple[int, int]  # tells a file from one that takes its name
 VARIANT: Final = "variant"  # the metadata key under which a folder says which variant was taken
 
 
@@ -42,6 +45,9 @@ class Stored(Closing):
     globals: tuple[str, ...] = ()  # what its pickles name; none of it was imported
     dropped: tuple[str, ...] = ()  # what is neither tensor nor fact, and components that no model here uses
     files: tuple[Path, ...] = ()  # every file that holds tensors
+    stamps: tuple[Stamp, ...] = ()  # of each of them
+    # what is multiplied by a scale when it is read, and the type in which the file keeps it
+    scaled: Mapping[str, torch.dtype] = field(default_factory=dict[str, torch.dtype])
     fetch: Callable[[str], Tensor] = field(repr=False, kw_only=True)
     held: ExitStack = field(repr=False, kw_only=True, default_factory=ExitStack)
 
@@ -69,9 +75,15 @@ def open_weights(path: str | os.PathLike[str], *, variant: str | None = None) ->
     path = Path(path)
     name = shown(path.name or str(path.absolute()))
     if not _is_folder(path):
-        return _open_file(path, name)
+        return _multiplied(_open_file(path, name))
     with within(name):
-        return _open_folder(path, name, look_into(path, variant))
+        return _multiplied(_open_folder(path, name, look_into(path, variant)))
+
+
+def stamp_of(file: BinaryIO) -> Stamp:
+    """What stays the same of an open file, whatever happens to its name."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(path: Path) -> bool:
@@ -79,6 +91,27 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except (OSError, ValueError):  # `open_file` says why
         return False
+
+
+def _multiplied(stored: Stored) -> Stored:
+    """The same tensors; what the file keeps beside a scale is multiplied by it when it is read."""
+    try:
+        scaling = find_scaling(stored.shapes, stored.dtypes, stored.metadata, stored.read)
+    except BaseException:
+        stored.close()
+        raise
+    if not scaling.gone:
+        return stored
+    kept = [name for name in stored.shapes if name not in scaling.gone]
+    return replace(
+        stored,
+        shapes={name: stored.shapes[name] for name in kept},
+        dtypes={name: MULTIPLIED if name in scaling.scales else stored.dtypes[name] for name in kept},
+        metadata={key: text for key, text in stored.metadata.items() if key != DESCRIBED},
+        dropped=(*stored.dropped, *scaling.said()),
+        scaled={name: stored.dtypes[name] for name in scaling.scales},
+        fetch=partial(scaling.read, stored.read, stored.name),
+    )
 
 
 # --- a file ---
@@ -96,11 +129,11 @@ def _open_file(path: Path, name: str) -> Stored:
         except OSError as error:
             raise StorageError(f"cannot read {name}: {error.strerror}") from error
         if mapped is None:
-            return _open_pickle(path, name, container)
+            return _open_pickle(path, name, container, stamp_of(file))
         stack.callback(mapped.close)
         facts = (mapped.shapes, mapped.dtypes, mapped.metadata)
-        fetch, held = partial(_read_mapped, mapped, name), stack.pop_all()
-        return Stored(name, path, container, *facts, {}, files=(path,), fetch=fetch, held=held)
+        fetch, held, stamps = partial(_read_mapped, mapped, name), stack.pop_all(), (stamp_of(file),)
+        return Stored(name, path, container, *facts, {}, files=(path,), stamps=stamps, fetch=fetch, held=held)
 
 
 def _read_mapped(mapped: Mapped, file: str, name: str) -> Tensor:
@@ -110,7 +143,7 @@ def _read_mapped(mapped: Mapped, file: str, name: str) -> Tensor:
         raise WeightsError(f"{file} {error.message} ({shown(name)})", hint=error.hint) from error
 
 
-def _open_pickle(path: Path, name: str, container: Container) -> Stored:
+def _open_pickle(path: Path, name: str, container: Container, stamp: Stamp) -> Stored:
     contents = open_checkpoint(path)
     held = ExitStack()
     held.callback(contents.close)
@@ -125,6 +158,7 @@ def _open_pickle(path: Path, name: str, container: Container) -> Stored:
         contents.globals,
         contents.dropped,
         (path,),
+        (stamp,),
         fetch=contents.read,
         held=held,
     )
@@ -153,6 +187,7 @@ def _open_folder(path: Path, name: str, folder: Folder) -> Stored:
             tuple(dict.fromkeys(each for stored in files for each in stored.globals)),
             (*(each for stored in files for each in stored.dropped), *folder.left_out),
             tuple(file for part in folder.parts for file in part.files),
+            tuple(stamp for stored in files for stamp in stored.stamps),
             fetch=partial(_read, readers),
             held=stack.pop_all(),
         )
@@ -173,7 +208,7 @@ def _by_name(part: Part, opened: Sequence[Stored]) -> dict[str, tuple[Stored, st
         found |= dict.fromkeys(stored.shapes, stored)
     if lost := [name for name in part.promised if name not in found]:
         there = part.promised[lost[0]]
-        raise WeightsError(f"{there} lacks {shown(lost[0])}, which its index expects", hint=AGAIN)
+        raise WeightsError(f"{shown(there)} lacks {shown(lost[0])}, which its index expects", hint=AGAIN)
     start = f"{part.component}." if part.component else ""
     return {start + name: (stored, name) for name, stored in found.items()}
 

@@ -12,6 +12,7 @@ from fromnoise.weights.wording import shown
 Shapes = Mapping[str, tuple[int, ...]]
 SUPPORTED: Final = "give a model of Stable Diffusion 1.x, 2.x or SDXL"
 BESIDE: Final = "give the model that it was made for"
+WHOLE: Final = "give the whole model that it is a part of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ PARTS: Final = (
     Stranger("ESRGAN", ("body.0.rdb1",), "a network that enlarges pictures"),
     Stranger("ESRGAN", ("RRDB_trunk.0",), "a network that enlarges pictures"),
     Stranger("ESRGAN", ("model.1.sub.0",), "a network that enlarges pictures"),
-    Stranger("EMA", ("model_ema",), "the running averages of a model, without the model"),
+    Stranger("EMA", ("model_ema",), "the running averages of a model, without the model", WHOLE),
 )
 
 LORA_WAYS: Final[Mapping[str, tuple[str, ...]]] = {  # parts of names, anywhere

@@ -4,7 +4,7 @@ A safetensors file is read here, not mapped: mapped pages would count as this pr
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from fromnoise.errors import StorageError, WeightsError
 from fromnoise.weights.archive import Span
+from fromnoise.weights.buffers import Buffers
 from fromnoise.weights.containers import LENGTH_BYTES, identify, open_file
 from fromnoise.weights.mapped import METADATA
-from fromnoise.weights.stored import Stored
+from fromnoise.weights.stored import Stored, stamp_of
 from fromnoise.weights.wording import shown
 from fromnoise.weights.writers import Slot
 
@@ -43,19 +44,27 @@ class Supply:
     places: dict[str, Place] = field(default_factory=dict[str, Place])
     made: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     files: ExitStack = field(default_factory=ExitStack)
+    buffers: Buffers = field(default_factory=lambda: Buffers(PIECE))
 
     def add(self, stored: Stored, prefix: str = "") -> None:
-        """Offer the tensors of an opened file, which must stay open.  Raises: StorageError"""
+        """Offer the tensors of an opened file, which must stay open.
+
+        Raises: StorageError; WeightsError if one was replaced meanwhile
+        """
         for name, shape in stored.shapes.items():
             self.slots[prefix + name] = Slot(prefix + name, stored.dtypes[name], shape)
             self.origins[prefix + name] = stored, name
-        for path in stored.files:
+        for path, stamp in zip(stored.files, stored.stamps, strict=True):
             file, size = open_file(path)
             self.files.callback(file.close)
+            if stamp_of(file) != stamp:
+                problem = f"{shown(path.name)} was replaced while it was read"
+                raise WeightsError(problem, hint="wait until it is there, and try again")
             if identify(file, size) == "safetensors":
                 start = f"{path.parent.name}." if "model_index" in stored.configs else ""
-                spans = _spans(file)
-                self.places |= {prefix + start + name: Place(file, span) for name, span in spans.items()}
+                spans = {start + name: span for name, span in _spans(file).items()}
+                kept = {name: span for name, span in spans.items() if name not in stored.scaled}
+                self.places |= {prefix + name: Place(file, span) for name, span in kept.items()}
 
     def put(self, name: str, tensor: Tensor) -> None:
         """Offer a tensor that is in no file."""
@@ -63,12 +72,13 @@ class Supply:
         self.made[name] = tensor
 
     def pieces(self, name: str) -> Iterator[memoryview]:
-        """A tensor's bytes in order; each piece is good until the next one is asked for.
+        """A tensor's bytes in order, in pieces that are the caller's to keep.
 
         Raises: StorageError, WeightsError if the file has changed since it was opened
         """
         if place := self.places.get(name):
-            yield from self._read(name, place)
+            lent = (self.buffers.lend(min(PIECE, left)) for left in range(place.span.size, 0, -PIECE))
+            yield from self._filled(name, place, lent)
         else:
             yield from pieces_of(self.tensor(name))
 
@@ -81,19 +91,15 @@ class Supply:
             stored, inner = self.origins[name]
             return stored.read(inner)
         tensor = torch.empty(slot.shape, dtype=slot.dtype)
-        at = 0
-        target = raw(tensor)
-        for piece in self._read(name, place):
-            target[at : at + len(piece)] = piece
-            at += len(piece)
+        for _ in self._filled(name, place, pieces_of(tensor)):
+            pass
         return tensor
 
-    def _read(self, name: str, place: Place) -> Iterator[memoryview]:
-        buffer = memoryview(bytearray(min(PIECE, place.span.size)))
+    def _filled(self, name: str, place: Place, targets: Iterable[memoryview]) -> Iterator[memoryview]:
+        """Pieces of memory, with what the file holds."""
         try:
             place.file.seek(place.span.start)
-            for left in range(place.span.size, 0, -PIECE):
-                piece = buffer[: min(PIECE, left)]
+            for piece in targets:
                 if place.file.readinto(piece) != len(piece):  # pyright: ignore[reportAttributeAccessIssue]
                     problem = f"{shown(place.file.name)} became shorter while {shown(name)!r} was read"
                     raise WeightsError(problem)

@@ -11,6 +11,7 @@ from fromnoise.noise.samplers.ddpm import ddpm
 from fromnoise.noise.samplers.dpmpp import dpmpp_2m
 from fromnoise.noise.samplers.euler import euler, euler_a
 from fromnoise.noise.samplers.heun import heun
+from fromnoise.noise.samplers.lcm import lcm
 from fromnoise.noise.samplers.step import Denoise, Latent, Noise, Sampler, Step
 
 SAMPLERS: Mapping[str, Sampler] = {
@@ -20,6 +21,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "euler_a": euler_a,
     "heun": heun,
     "dpmpp_2m": dpmpp_2m,
+    "lcm": lcm,
 }
 
 __all__ = [
@@ -35,4 +37,5 @@ __all__ = [
     "euler",
     "euler_a",
     "heun",
+    "lcm",
 ]
