@@ -6,8 +6,12 @@ from fromnoise.world.prompts import Prompt, held_out_prompts, seen_prompts
 from fromnoise.world.reading import Atoms, Naming, contradictions, parse, unknown_words
 from fromnoise.world.scene import Relation, Scene, Thing
 from fromnoise.world.splits import publish, withheld
+from fromnoise.world.worlds import FULL, SMALL, WORLDS, World, world_of
 
 __all__ = [
+    "FULL",
+    "SMALL",
+    "WORLDS",
     "Atoms",
     "Mix",
     "Naming",
@@ -15,6 +19,7 @@ __all__ = [
     "Relation",
     "Scene",
     "Thing",
+    "World",
     "caption",
     "contradictions",
     "held_out_prompts",
@@ -27,4 +32,5 @@ __all__ = [
     "seen_prompts",
     "unknown_words",
     "withheld",
+    "world_of",
 ]

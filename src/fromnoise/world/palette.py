@@ -40,6 +40,7 @@ WORDS: Final[dict[str, str]] = {
     "black": "#25232c",
     "white": "#faf8f3",
     "gold": "#c4930c",
+    "teal": "#12a5a2",
 }
 
 
@@ -76,6 +77,11 @@ SKIES: Final[dict[str, tuple[Sky, ...]]] = {
         Sky("#0f2a44", "#1c4a69", "#467c95", "#86b6c4", "#eef6e6", "#123d5a", "#6a97bb", "#e2eaf2"),
         Sky("#182046", "#2d3768", "#5d6b9e", "#98a4cf", "#fbf3e3", "#1c2c58", "#7684be", "#e5e7f3"),
     ),
+    "sunrise": (
+        Sky("#b6b4ee", "#ffc6d4", "#fff2bd", "#fffbe4", "#fff3ec", "#7fa8cf", "#ffeadf", "#fff6f2"),
+        Sky("#a9c3f2", "#ffd0cc", "#fff4c6", "#fffce6", "#ffffff", "#78b0c8", "#fff0e0", "#fff8f2"),
+        Sky("#c8b0e6", "#ffcfc4", "#ffedb0", "#fff8d8", "#fff0e6", "#8ea6cc", "#ffe8dc", "#fff5f0"),
+    ),
 }
 
 # Land colours from near to far (or lit to shaded); each row is one look.
@@ -106,6 +112,16 @@ SANDS: Final = (  # near, far, wet
     ("#f4dfb0", "#fbeed0", "#d0b488"),
 )
 GRASSES: Final = (("#7dbb4b", "#b0d868"), ("#63ab52", "#9ad07a"), ("#93b846", "#cbdc72"))
+CITIES: Final = (  # pavement, street, towers near and far
+    ("#b8b3b0", "#8d8a94", "#5f6b8a", "#9fb0cc"),
+    ("#c2b8a8", "#94898a", "#7a6478", "#b9a6b4"),
+    ("#aeb6b8", "#828c94", "#4f7480", "#98bac0"),
+)
+GARDENS: Final = (  # lawn, its far edge, hedge, its light
+    ("#79b94c", "#a9d667", "#3f7f45", "#5fa257"),
+    ("#6cb257", "#a0d47c", "#34775a", "#55a07a"),
+    ("#8dbd4a", "#c3da6b", "#587f3a", "#86aa55"),
+)
 SPACES: Final = (  # top, bottom, three nebula colours
     ("#150f33", "#2a1a52", "#7a3fa0", "#2f6fb5", "#c2568f"),
     ("#0c1534", "#1b2b5c", "#2f7fa8", "#5a4fb8", "#3fb0a8"),

@@ -6,11 +6,12 @@ any batch, and (but for its sharpness) at any size.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.errors import RequestError, did_you_mean
@@ -21,14 +22,24 @@ from fromnoise.world.palette import SKIES, WORDS, Sky, rgb
 from fromnoise.world.patches import PATTERNS, Draw, Patch, Place, paint_things, sun_of
 from fromnoise.world.scene import Scene, Thing
 from fromnoise.world.settings import PAINT
+from fromnoise.world.styles import AFTER as STYLED
+from fromnoise.world.styles import BEFORE
 from fromnoise.world.things import DRAW
-from fromnoise.world.vocabulary import COLOURS, THINGS, TIMELESS
+from fromnoise.world.vocabulary import COLOURS, STYLES, TEXTURES, THINGS, TIMELESS, WEATHERS
+from fromnoise.world.weather import BEFORE as FALL
+from fromnoise.world.weather import BEHIND as FAR
+from fromnoise.world.weather import overcast
 
 KIND_NUMBER: Final = {kind: n for n, kind in enumerate(THINGS, start=1)}
-COLOUR_NUMBER: Final = {colour: n for n, colour in enumerate(COLOURS, start=1)}
+COLOUR_NUMBER: Final = {"": 0} | {colour: n for n, colour in enumerate(COLOURS, start=1)}
+TEXTURE_NUMBER: Final = {texture: n for n, texture in enumerate(TEXTURES, start=1)}
 STREAM: Final = 1  # of a scene's seed
 MIN_SIZE: Final = 16
 WATERS: Final = ("sea",)
+PAVED: Final = ("city",)
+STYLE_STREAM: Final = 3
+HALO: Final = 0.8  # of a glowing thing's light close to it
+RIM: Final = 0.016  # of paper round a cut-out, in the frame
 SHADOW: Final = 0.38  # how dark at its darkest
 MIRROR: Final = 2  # a reflection is this many times lower than the thing
 CHUNK: Final = 8  # backdrops under paint at a time: what fits the cache
@@ -39,14 +50,16 @@ class Rendering:
     """Pictures and their ground truth.
 
     Letters: B scenes, H x W pixels
-    Shapes:  pixels (B, 3, H, W); kinds, colours, owners (B, H, W); all uint8
-    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, scene.things;
+    Shapes:  pixels (B, 3, H, W); kinds, colours, textures, owners (B, H, W); all uint8
+    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, TEXTURES, scene.things
+             (colours are 0, too, where a thing has colours of its own);
              visible: for each thing, the part of its pixels that nothing hides and the frame keeps
     """
 
     pixels: Tensor
     kinds: Tensor
     colours: Tensor
+    textures: Tensor
     owners: Tensor
     visible: tuple[tuple[float, ...], ...]
 
@@ -63,17 +76,52 @@ def render(
     Raises: RequestError for a size below 16, or a word that the world does not have
     """
     check(scenes, size, draw)
-    frames, tints = backdrops(scenes, size, device)
+    frames, tints, skies = backdrops(scenes, size, device)
+    by_style = groups_of(scenes, lambda scene: scene.style, STYLED)
+    for style, members in by_style.items():
+        if style in BEFORE:
+            frames[members] = BEFORE[style](frames[members], dice_of(scenes, members, STYLE_STREAM, device))
     patches = paint_things(scenes, size, draw, tints)
     ground(frames, scenes, patches)
     owners = torch.zeros(len(scenes), size, size, dtype=torch.uint8, device=frames.device)
     for b, scene in enumerate(scenes):
-        for i in range(len(scene.things)):
+        for i, thing in enumerate(scene.things):
+            if thing.texture == "glowing":
+                halo(frames[b], thing)
+            if scene.style == "paper-cut":
+                rim(frames[b], patches[b, i])
             paste(frames[b], owners[b], patches[b, i], i + 1)
+    visible = visible_parts(owners, scenes, patches)
+    for weather, members, backdrop in skies:
+        backdrop.rgb = frames[members]
+        FALL[weather](backdrop)
+        frames[members] = backdrop.rgb
+    for style, members in by_style.items():
+        dice = dice_of(scenes, members, STYLE_STREAM, device)
+        frames[members], owners[members] = STYLED[style](frames[members], owners[members], dice)
     pixels = (frames.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     kinds = look_up(owners, [[KIND_NUMBER[t.kind] for t in s.things] for s in scenes])
     colours = look_up(owners, [[COLOUR_NUMBER[t.colour] for t in s.things] for s in scenes])
-    return Rendering(pixels, kinds, colours, owners, visible_parts(owners, scenes, patches))
+    textures = look_up(owners, [[TEXTURE_NUMBER[t.texture] for t in s.things] for s in scenes])
+    return Rendering(pixels, kinds, colours, textures, owners, visible)
+
+
+def groups_of(
+    scenes: Sequence[Scene], word: Callable[[Scene], str], among: Mapping[str, object]
+) -> dict[str, list[int]]:
+    """Which scenes have each of these words."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for b, scene in enumerate(scenes):
+        if word(scene) in among:
+            groups[word(scene)].append(b)
+    return groups
+
+
+def dice_of(
+    scenes: Sequence[Scene], members: Sequence[int], stream: int, device: torch.device | str
+) -> Dice:
+    """Dice for some of the scenes."""
+    return Dice([scenes[b].seed for b in members], stream, device)
 
 
 def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
@@ -81,9 +129,11 @@ def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
     if size < MIN_SIZE:
         raise RequestError({"size": f"{size} pixels are too few; at least {MIN_SIZE}"})
     known = {"setting": PAINT, "time": SKIES, "kind": draw, "colour": WORDS, "texture": PATTERNS}
+    known |= {"weather": WEATHERS, "style": STYLES}
     for scene in scenes:
-        words = [("setting", scene.setting), ("time", scene.time)]
-        words += [(f, getattr(t, f)) for t in scene.things for f in ("kind", "colour", "texture")]
+        words = [(f, getattr(scene, f)) for f in ("setting", "time", "weather", "style")]
+        words += [(f, getattr(t, f)) for t in scene.things for f in ("kind", "texture")]
+        words += [("colour", t.colour) for t in scene.things if t.colour or THINGS[t.kind].usual]
         for field, word in words:
             if word not in known[field]:
                 raise RequestError(
@@ -91,22 +141,32 @@ def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
                 )
 
 
-def backdrops(scenes: Sequence[Scene], size: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """The empty places, and how each one's light tints things.  Shapes: (B, 3, H, W), (B, 3, 1, 1)"""
+def backdrops(
+    scenes: Sequence[Scene], size: int, device: torch.device | str
+) -> tuple[Tensor, Tensor, list[tuple[str, list[int], Backdrop]]]:
+    """The empty places, how each one's light tints things, and what is still to fall on which of them.
+
+    Shapes: (B, 3, H, W), (B, 3, 1, 1)
+    """
     frames = torch.empty(len(scenes), 3, size, size, device=device)
     tints = torch.empty(len(scenes), 3, 1, 1, device=device)
-    by_setting: dict[str, list[int]] = defaultdict(list)
+    skies: list[tuple[str, list[int], Backdrop]] = []
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for b, scene in enumerate(scenes):
-        by_setting[scene.setting].append(b)
-    for setting, members in by_setting.items():
+        groups[scene.setting, scene.weather if scene.weather in FALL else ""].append(b)
+    for (setting, weather), members in groups.items():
         for start in range(0, len(members), CHUNK):
             chosen = members[start : start + CHUNK]
-            dice = Dice([scenes[b].seed for b in chosen], STREAM, frames.device)
+            dice = dice_of(scenes, chosen, STREAM, frames.device)
             light, tint = light_for([scenes[b] for b in chosen], dice)
             backdrop = Backdrop(size, dice, light)
             PAINT[setting](backdrop)
+            if weather in FAR:
+                FAR[weather](backdrop)
+            if weather:
+                skies.append((weather, chosen, backdrop))
             frames[chosen], tints[chosen] = backdrop.rgb, tint
-    return frames, tints
+    return frames, tints, skies
 
 
 def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
@@ -120,7 +180,7 @@ def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
     suns = [sun_of(s) for s in scenes]
     where = dice.between(0.15, 0.85)
     known = torch.tensor([[sun.x if sun else -1.0] for sun in suns], device=device)
-    hours = torch.tensor([[s.time == "night", s.time == "sunset"] for s in scenes], device=device).float()
+    hours = torch.tensor([[s.time == "night", s.time in ("sunset", "sunrise")] for s in scenes], device=device).float()
     tint = colour.pop("tint")
     timeless = torch.tensor([s.setting in TIMELESS for s in scenes], device=device).view(-1, 1, 1, 1)
     light = Light(
@@ -135,7 +195,7 @@ def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
         night=hours[:, :1],
         sunset=hours[:, 1:],
     )
-    return light, torch.where(timeless, torch.ones_like(tint), tint)
+    return overcast(light, scenes), torch.where(timeless, torch.ones_like(tint), tint)
 
 
 def ground(frames: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch]) -> None:
@@ -145,9 +205,14 @@ def ground(frames: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch])
     for b, scene in enumerate(scenes):
         for i, thing in enumerate(scene.things):
             if stands(scene, i):
-                if scene.setting in WATERS:
+                if mirrors(scene):
                     reflect(frames[b], patches[b, i], round((thing.y + thing.size / 2) * size))
                 shade(frames[b], thing, steps)
+
+
+def mirrors(scene: Scene) -> bool:
+    """Is the ground water, or as wet as that?"""
+    return scene.setting in WATERS or (scene.setting in PAVED and scene.weather == "rainy")
 
 
 def shade(frame: Tensor, thing: Thing, steps: Tensor) -> None:
@@ -183,6 +248,30 @@ def stands(scene: Scene, index: int) -> bool:
     if scene.setting == "paper":  # a sheet has no ground line: what usually stands does
         return THINGS[thing.kind].place == "ground"
     return lines.solid and thing.y + thing.size / 2 > lines.ground - 0.03
+
+
+def halo(frame: Tensor, thing: Thing) -> None:
+    """Light round a thing that glows."""
+    size = frame.shape[-1]
+    steps = (torch.arange(size, device=frame.device) + 0.5) / size
+    reach = 0.62 * thing.size
+    across = torch.exp(-(((steps - thing.x) / (reach * (0.4 + 0.6 * THINGS[thing.kind].aspect))) ** 2))
+    down = torch.exp(-(((steps - thing.y) / reach) ** 2)) * HALO
+    own = frame.new_tensor(rgb(WORDS[thing.colour])).view(3, 1, 1)
+    frame += (own + (1 - own) * 0.55 - frame).clamp_min(0) * (down[:, None] * across)
+
+
+def rim(frame: Tensor, patch: Patch) -> None:
+    """A cut-out's rim of white paper, and the soft shadow under it."""
+    size = frame.shape[-1]
+    r = max(1, round(RIM * size))
+    wide = F.max_pool2d(F.pad(patch.alpha[None, None], (2 * r,) * 4), 2 * r + 1, 1, r)
+    soft = F.avg_pool2d(F.pad(wide, (r,) * 4), 2 * r + 1, 1)[0, 0] * 0.45
+    black, white = torch.zeros_like(wide[0]).expand(3, -1, -1), wide[0].expand(3, -1, -1) * 0.985
+    nothing = torch.zeros(size, size, dtype=torch.uint8, device=frame.device)
+    left, top = patch.left - 2 * r, patch.top - 2 * r
+    paste(frame, nothing, Patch(black, soft, left + r, top + round(1.6 * r), 0), 0)
+    paste(frame, nothing, Patch(white, wide[0, 0], left, top, 0), 0)
 
 
 def paste(frame: Tensor, owner: Tensor, patch: Patch, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The places of the world. Each paints its own backdrop; nothing in it may be mistaken for a thing.
+"""The places of the world (city and garden are in `built`). Each paints its own backdrop; nothing in it may be mistaken for a thing.
 
 Letters: see `Backdrop`. `PAINT[name](backdrop)` fills `backdrop.rgb`.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fromnoise.world import palette
 from fromnoise.world.backdrop import Backdrop, mix
+from fromnoise.world.built import city, garden
 from fromnoise.world.layout import LAYOUTS
 
 
@@ -195,4 +196,6 @@ PAINT: Final[dict[str, Callable[[Backdrop], None]]] = {
     "snow": snow,
     "space": space,
     "paper": paper,
+    "city": city,
+    "garden": garden,
 }
