@@ -64,11 +64,11 @@ def scored(options: Mapping[str, Any]) -> "Report":
     import torch
 
     from fromnoise.pipeline import load
-    from fromnoise.score import OracleReader, Report, Settings, load_oracle, make_tiers, score
+    from fromnoise.score import Report, Settings, load_oracle, make_tiers, score
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    reader = OracleReader(load_oracle(options["oracle"], options["device"]))
+    reader = load_oracle(options["oracle"], options["device"])
     pipe = load(options["model"], device=options["device"])
     tiers = make_tiers(options["tiers"] or TIERS, options["prompts"], options["held_out"])
     settings = Settings(seeds_per_prompt=options["seeds"], size=pipe.spec.defaults.width)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,8 @@ from fromnoise.specs import OracleSpec
 from fromnoise.weights.model_loader import FOLDER, REINSTALL
 from fromnoise.weights.native import HEADER
 from fromnoise.world.check import Seen, sightings
-from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
+from fromnoise.world.worlds import SMALL, World
 
 ORACLE_FILE: Final = FOLDER / "oracle.safetensors"
 TRAIN_ONE: Final = "train one (fromnoise train oracle RUN, then assemble RUN) and name it: --oracle FILE"
@@ -27,18 +28,38 @@ FORMAT: Final = 1
 STRIDE: Final = 16  # the oracle's coarsest pixel
 LENGTH: Final = 8  # bytes at the start of a safetensors file that give the length of its header
 
-# The order of an oracle's classes; a file made for other words would be read wrongly without a sign.
-WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+Words = Mapping[str, tuple[str, ...]]  # the classes of each head, in their order
+
+# Every word that can be drawn, by head: the numbers of label maps.
+KNOWN: Final[Words] = {
     "kinds": tuple(THINGS),
     "colours": COLOURS,
     "settings": SETTINGS,
     "times": TIMES,
+    "weathers": WEATHERS,
+    "styles": STYLES,
 }
+MAPS: Final = ("kinds", "colours")  # heads whose class 0 is "nothing"
+
+
+def words_of(world: World) -> Words:
+    """The classes of an oracle that was trained on scenes of a world."""
+    looks = {
+        "weathers": WEATHERS if len(world.weathers) > 1 else (),
+        "styles": STYLES if len(world.styles) > 1 else (),
+    }
+    named = {
+        "kinds": world.things,
+        "colours": world.colours,
+        "settings": world.settings,
+        "times": world.times,
+    }
+    return named | {head: words for head, words in looks.items() if words}
 
 
 @dataclass(frozen=True, slots=True)
 class OracleReader:
-    """Looks at pictures with an oracle.
+    """Looks at pictures with an oracle; `words` names its classes.
 
     Shapes: pixels (B, 3, H, W) in [-1, 1], H and W multiples of 16 -> one Seen for each
     Raises: RequestError for another size
@@ -46,6 +67,7 @@ class OracleReader:
 
     oracle: Oracle
     batch: int = 32
+    words: Words = field(default_factory=lambda: words_of(SMALL))
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> list[Seen]:
@@ -60,15 +82,30 @@ class OracleReader:
 
     def _read(self, pixels: Tensor) -> list[Seen]:
         sight = self.oracle(pixels)
-        heads = (sight.kinds, sight.colours, sight.setting, sight.time)
-        kinds, colours, setting, time = (logits.argmax(1).cpu() for logits in heads)
+        kinds, colours = (self._map(head, getattr(sight, head)) for head in MAPS)
+        settings, times = self._named("settings", sight.setting), self._named("times", sight.time)
+        weathers = self._named("weathers", sight.weather) or [""] * len(pixels)
+        styles = self._named("styles", sight.style) or [None] * len(pixels)
         return [
-            sightings(kinds[i], colours[i], SETTINGS[int(setting[i])], TIMES[int(time[i])])
+            sightings(kinds[i], colours[i], settings[i], times[i], weathers[i], styles[i])
             for i in range(len(pixels))
         ]
 
+    def _map(self, head: str, logits: Tensor) -> Tensor:
+        """The classes as numbers of label maps.  Shapes: (B, C, h, w) -> (B, h, w)"""
+        numbers = [0, *(KNOWN[head].index(word) + 1 for word in self.words[head])]
+        return torch.tensor(numbers)[logits.argmax(1).cpu()]
 
-def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) -> None:
+    def _named(self, head: str, logits: Tensor | None) -> list[str]:
+        """The word for each picture; none at all where the oracle does not tell."""
+        if logits is None:
+            return []
+        return [self.words[head][int(number)] for number in logits.argmax(1)]
+
+
+def save_oracle(
+    oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16, *, world: World = SMALL
+) -> None:
     """Write an oracle with its spec and its words, and beside it the checksum that `load_oracle` compares.
 
     Raises: StorageError
@@ -76,7 +113,7 @@ def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) 
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in oracle.state_dict().items()
     }
-    header = {"format": FORMAT, "oracle": oracle.spec.to_json(), "words": WORDS}
+    header = {"format": FORMAT, "oracle": oracle.spec.to_json(), "words": words_of(world)}
     data = save(tensors, {HEADER: json.dumps(header)})
     checksum = f"{sha256(data).hexdigest()}  {path.name}\n".encode("ascii")
     for target, content in ((path, data), (path.with_suffix(".sha256"), checksum)):
@@ -84,11 +121,11 @@ def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) 
             part.write_bytes(content)
 
 
-def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> Oracle:
-    """Load an oracle in float32, needing no gradients; None is the one that comes with fromnoise.
+def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> OracleReader:
+    """An oracle in float32, needing no gradients, with its own words; None is the one of fromnoise.
 
     Raises: StorageError if it cannot be read; WeightsError if it is damaged, is not what its checksum says,
-            or was trained on a world of other words
+            or was trained on words that cannot be drawn
     """
     source, hint = path or ORACLE_FILE, "" if path else REINSTALL
     if not source.exists():
@@ -104,14 +141,23 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
     try:
         tensors, header = load(data), _header(data)
         oracle = Oracle(OracleSpec.from_json(header["oracle"]))
-        words = {name: tuple(header["words"][name]) for name in WORDS}
+        words = {head: tuple(listed) for head, listed in header["words"].items()}
         oracle.load_state_dict(tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{source.name} holds no oracle that we can read: {error}", hint=hint) from error
-    if others := [name for name in WORDS if words[name] != WORDS[name]]:
-        problem = f"{source.name} was trained on a world with other {' and '.join(others)}"
-        raise WeightsError(problem, hint="train the oracle again: fromnoise train oracle")
-    return oracle.to(device).eval().requires_grad_(False)
+    check_words(words, oracle.spec, source.name)
+    return OracleReader(oracle.to(device).eval().requires_grad_(False), words=words)
+
+
+def check_words(words: Words, spec: OracleSpec, name: str) -> None:
+    """Raises: WeightsError unless there is a word that can be drawn for every class"""
+    for head, known in KNOWN.items():
+        listed, classes = words.get(head, ()), getattr(spec, head) - (head in MAPS)
+        if strangers := [word for word in listed if word not in known]:
+            problem = f"{name} was trained on a world with other {head}: {', '.join(strangers)}"
+            raise WeightsError(problem, hint="train the oracle again: fromnoise train oracle")
+        if len(listed) != classes:
+            raise WeightsError(f"{name} holds no oracle that we can read: {len(listed)} {head} for {classes}")
 
 
 def _header(data: bytes) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from fromnoise.world.chance import Dice
 from fromnoise.world.palette import rgb
 
-
 STARS: Final = 4  # a branch of the dice: what only starry nights have
 
 

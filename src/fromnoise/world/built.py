@@ -1,4 +1,4 @@
-"""The places that people made: city and garden. Like `settings`, nothing in them may be mistaken for a thing."""
+"""The places that people made, city and garden; like `settings`, with nothing that looks like a thing."""
 
 from math import pi
 
@@ -50,12 +50,14 @@ def towers(
     lit = (torch.sin(spot * 12.9898 + 6 * b.dice.roll()[..., None]) * 43758.5).frac().abs()
     middle_x, middle_y = across - torch.floor(across) - 0.5, down - torch.floor(down) - 0.5
     wide, tall = b.size / (count * columns * 1.25), rows * b.size  # pixels a cell
-    pane = ((0.24 - middle_x.abs()) * wide + 0.5).clamp(0, 1) * ((0.27 - middle_y.abs()) * tall + 0.5).clamp(0, 1)
+    pane = ((0.24 - middle_x.abs()) * wide + 0.5).clamp(0, 1) * ((0.27 - middle_y.abs()) * tall + 0.5).clamp(
+        0, 1
+    )
     pane = pane * inside * (down > 0) * (side.abs() < 0.4)
     dark, gold = b.light.night[..., None], b.rgb.new_tensor(palette.rgb(WINDOW)).view(1, 3, 1, 1)
     glass = mix(b.light.low, b.light.middle, 0.5)
     b.lay(pane * (1 - dark) * 0.35, mix(glass, glass.new_ones(1), 0.3))
-    b.lay(pane * (lit > 0.45) * lights * (dark + 0.45 * b.light.sunset[..., None]), gold)
+    b.lay(pane * (lit > 0.35) * lights * (dark + 0.45 * b.light.sunset[..., None]), gold)
 
 
 def dashes(b: Backdrop, y: float, colour: Tensor) -> None:
@@ -74,7 +76,12 @@ def garden(b: Backdrop) -> None:
     bumps = 0.010 * torch.sin(2 * pi * (b.x[0] * 9 + b.dice.roll()))[:, None]
     b.land(line(b, horizon - 0.03) - bumps.abs(), b.lit(hedge), b.lit(hedge_top, 0.1), 0.07)
     fence(b, horizon + 0.01, 0.10, b.lit(b.rgb.new_tensor([0.98, 0.96, 0.92]).view(1, 3, 1, 1), bright=0.15))
-    b.land(b.ridge(horizon + 0.095, 0.006, 1.0, 2), b.lit(lawn, bright=0.12), b.lit(lawn_far, 0.1, bright=0.12), 0.2)
+    b.land(
+        b.ridge(horizon + 0.095, 0.006, 1.0, 2),
+        b.lit(lawn, bright=0.12),
+        b.lit(lawn_far, 0.1, bright=0.12),
+        0.2,
+    )
     stripes = torch.sin(2 * pi * (b.x - 0.5) / (0.12 + 0.35 * (b.y - horizon).clamp_min(0)))
     mown = (stripes * 3).clamp(-1, 1) * 0.5 + 0.5
     b.lay((mown * 0.14 * (b.y > horizon + 0.11)).expand(b.count, -1, -1), b.lit(lawn_far), horizon + 0.1)
@@ -86,20 +93,25 @@ def fence(b: Backdrop, top: float, high: float, colour: Tensor) -> None:
     count = 15
     side = torch.remainder(b.x * count, 1) - 0.5
     point = top + 0.02 * (side.abs() / 0.3).clamp(0, 1)
-    picket = ((0.3 - side.abs()) / count * b.size + 0.5).clamp(0, 1) * ((b.y - point) * b.size + 0.5).clamp(0, 1)
+    picket = ((0.3 - side.abs()) / count * b.size + 0.5).clamp(0, 1) * ((b.y - point) * b.size + 0.5).clamp(
+        0, 1
+    )
     rails = [((0.008 - (b.y - top - k * high).abs()) * b.size + 0.5).clamp(0, 1) for k in (0.35, 0.75)]
     shown = torch.maximum(picket, torch.maximum(*rails).expand_as(picket)) * (b.y < top + high + 0.02)
     b.lay(shown.expand(b.count, -1, -1), colour)
     b.lay((picket * (side > 0.1) * 0.12).expand(b.count, -1, -1) * (b.y < top + high + 0.02), colour * 0.7)
 
 
-def bed(b: Backdrop, y: float, count: int = 40) -> None:
-    """A row of soft blossoms at the foot of the fence."""
-    x = b.dice.roll(count)
-    row = b.dice.roll(count)
-    wide = 0.006 + 0.006 * row
-    strength = b.dice.between(0.2, 0.95, count)
-    leaves = b.spots(x, y - 0.004 + 0.02 * row, wide * 1.8, wide * 1.3, strength).clamp(0, 0.8)
-    green, pale = b.lit(b.pick(palette.GARDENS)[2]), b.lit(b.pick(tuple((c,) for c in palette.BLOSSOMS))[0])
-    b.lay(leaves, green)
-    b.lay(b.spots(x, y - 0.012 + 0.02 * row, wide * 0.8, wide * 0.8, strength).clamp(0, 0.9), pale)
+def bed(b: Backdrop, y: float, count: int = 46) -> None:
+    """Green tufts at the foot of the fence, with soft blossoms of two colours."""
+    x, row = b.dice.roll(count), b.dice.roll(count)
+    wide = 0.007 + 0.006 * row
+    strength = b.dice.between(0.5, 0.95, count)
+    green = b.lit(b.pick(palette.GARDENS)[2])
+    b.lay(b.spots(x, y - 0.006 + 0.02 * row, wide * 2.0, wide * 1.2, strength).clamp(0, 0.85), green)
+    for first in (0, 1):
+        chosen = slice(first, None, 2)
+        petals = b.lit(b.pick(tuple((code,) for code in palette.BEDS))[0], bright=0.25)
+        at = y - 0.016 + 0.02 * row[:, chosen]
+        small = wide[:, chosen] * 0.75
+        b.lay(b.spots(x[:, chosen], at, small, small, strength[:, chosen]).clamp(0, 0.95), petals)

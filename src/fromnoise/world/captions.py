@@ -36,7 +36,8 @@ def caption(scene: Scene, seed: int, density: Density = "full", *, held_out: boo
     """One phrasing of a scene.  Raises: RequestError for an unknown density
 
     `full` says everything; `medium` leaves some of it out; `short` names the things; `tags` is a comma list.
-    A colour is left unsaid only where it is usual for its thing, a style never.  `held_out`: use the test-only templates.
+    A colour is left unsaid only where it is usual for its thing, a style never.
+    `held_out`: use the test-only templates.
     """
     if density not in DENSITIES:
         raise RequestError(f"unknown density {density!r}", hint=did_you_mean(density, DENSITIES))
@@ -105,8 +106,8 @@ def _add_weather(scene: Scene, slots: dict[str, str], rng: Random) -> None:
 
 @cache
 def bare_templates(slots: tuple[str, ...]) -> tuple[str, ...]:
-    """The templates of training with exactly these slots and no words of their own."""
-    return tuple(t for t in templates_for(slots, False) if not SLOT.sub("", t).strip(", "))
+    """The templates of training with exactly these slots, no words of their own, and the things first."""
+    return tuple(t for t in templates_for(slots, False) if t[:8] == "{things}" and not SLOT.sub("", t))
 
 
 @cache

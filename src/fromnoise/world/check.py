@@ -22,11 +22,12 @@ from fromnoise.world.vocabulary import COLOURS, THINGS, TIMELESS
 # Source: GenEval's rules for position, Ghosh et al. 2023 (arXiv:2310.11513)
 SIZE_MARGIN: Final = 0.1  # of both things' sides, taken off the distance of their centres
 DIRECTION: Final = 0.5  # the least part of the distance that must lie along the axis
-ON_TOP: Final = (-0.2, 0.4)  # how far feet may stand below the top of what carries them, in its heights
+ON_TOP: Final = (-0.28, 0.4)  # how far feet may stand below the top of what carries them, in its heights
 OFF_CENTRE: Final = 0.5  # how far a carried thing may be from the middle of the one below, in its widths
+WITHIN: Final = 0.01  # of the frame: the least rim that shows round what is inside a thing
 NEAR: Final = 0.04  # of the frame: what is hidden or a label wide shifts the edges of a box by so much
 
-PARTS: Final = ("object", "count", "colour", "relation", "setting", "time")
+PARTS: Final = ("object", "count", "colour", "relation", "setting", "time", "weather", "style")
 Sort = Literal[
     "missing",
     "too few",
@@ -36,6 +37,8 @@ Sort = Literal[
     "wrong side",
     "wrong setting",
     "wrong time",
+    "wrong weather",
+    "wrong style",
 ]
 
 
@@ -64,6 +67,8 @@ class Seen:
     things: tuple[Found, ...]
     setting: str
     time: str
+    weather: str = ""  # "" where the oracle does not tell
+    style: str | None = None  # None where it does not; "" is the usual look
 
 
 class Fault(NamedTuple):
@@ -83,6 +88,8 @@ class Verdict:
     relation: bool | None
     setting: bool | None
     time: bool | None
+    weather: bool | None = None
+    style: bool | None = None
     faults: tuple[Fault, ...] = ()
 
     def asked(self) -> dict[str, bool]:
@@ -100,7 +107,14 @@ class Verdict:
 # --- seeing ---
 
 
-def sightings(kinds: Tensor, colours: Tensor, setting: str, time: str) -> Seen:
+def sightings(
+    kinds: Tensor,
+    colours: Tensor,
+    setting: str,
+    time: str,
+    weather: str = "",
+    style: str | None = None,
+) -> Seen:
     """Gather the pixels of two label maps into things.
 
     Shapes: kinds, colours (H, W), of integers, at any resolution
@@ -115,7 +129,7 @@ def sightings(kinds: Tensor, colours: Tensor, setting: str, time: str) -> Seen:
         colour = COLOURS[int(votes.argmax())] if votes.any() else ""
         box, area = thing.box, len(thing.pixels) / (height * width)
         found.append(Found(tuple(THINGS)[thing.kind - 1], colour, box, area))
-    return Seen(tuple(sorted(found, key=lambda thing: -thing.area)), setting, time)
+    return Seen(tuple(sorted(found, key=lambda thing: -thing.area)), setting, time, weather, style)
 
 
 def _check_maps(kinds: Tensor, colours: Tensor) -> None:
@@ -137,7 +151,8 @@ def judge(atoms: Atoms, seen: Seen) -> Verdict:
     counts, tints = list(_count_faults(atoms, seen)), list(_colour_faults(atoms, seen))
     missing = [fault for fault in counts if fault.sort == "missing"]
     sides = [fault for relation in atoms.relations for fault in _side_faults(relation, atoms, seen)]
-    places = [f for f in (_place_fault(atoms, seen), _time_fault(atoms, seen)) if f]
+    look = (_place_fault(atoms, seen), _time_fault(atoms, seen), *_look_faults(atoms, seen))
+    places = [fault for fault in look if fault]
     sorts = {fault.sort for fault in places}
     uncoloured = any(n.colour and not _matches(n, atoms, seen) for n in atoms.things)
     unrelated = any(not _ends(relation, atoms, seen) for relation in atoms.relations)
@@ -148,6 +163,8 @@ def judge(atoms: Atoms, seen: Seen) -> Verdict:
         relation=not sides and not unrelated if atoms.relations else None,
         setting="wrong setting" not in sorts if atoms.setting else None,
         time="wrong time" not in sorts if atoms.time and atoms.setting not in TIMELESS else None,
+        weather="wrong weather" not in sorts if atoms.weather and seen.weather else None,
+        style="wrong style" not in sorts if atoms.style and seen.style is not None else None,
         faults=(*counts, *tints, *sides, *places),
     )
 
@@ -192,6 +209,14 @@ def _time_fault(atoms: Atoms, seen: Seen) -> Fault | None:
     return Fault("wrong time", f"{seen.time}, not {atoms.time}")
 
 
+def _look_faults(atoms: Atoms, seen: Seen) -> Iterator[Fault]:
+    """Of weather and style, where an oracle tells them."""
+    if atoms.weather and seen.weather not in ("", atoms.weather):
+        yield Fault("wrong weather", f"{seen.weather}, not {atoms.weather}")
+    if atoms.style and seen.style not in (None, atoms.style):
+        yield Fault("wrong style", f"{seen.style or 'the usual look'}, not {atoms.style}")
+
+
 def _ends(relation: Relation, atoms: Atoms, seen: Seen) -> tuple[Found, Found] | None:
     a, b = (_matches(atoms.things[i], atoms, seen) for i in (relation.subject, relation.object))
     return (a[0], b[0]) if a and b else None
@@ -214,6 +239,9 @@ def stands(word: str, a: Box, b: Box) -> bool:
             return a.bottom > b.bottom - NEAR and not apart(a, b, NEAR)
         case "behind":
             return stands("in front of", b, a)
+        case "inside":
+            gaps = (a.left - b.left, a.top - b.top, b.right - a.right, b.bottom - a.bottom)
+            return min(gaps) >= WITHIN
         case "beside":
             return stands("left of", a, b) or stands("right of", a, b)
         case _:

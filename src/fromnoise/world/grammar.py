@@ -23,10 +23,10 @@ from fromnoise.world.worlds import SMALL, World
 VARIANTS: Final = 12  # a multiple of 2, 3 and 4, so that every drawing of a kind is equally frequent
 NOT_AT_NIGHT: Final = ("sun", "rainbow")
 ONLY_AT_NIGHT: Final = ("starry",)  # weathers
-# Styles in which a colour or a setting cannot be told: dark things on a dark ground, a sheet that is no board.
+# Styles in which a colour or a setting cannot be told: dark things on a dark ground, a sheet on a board.
 UNFIT: Final = {"neon": ("black", "brown", "paper"), "chalk": ("black", "brown", "paper")}
 CRUDE: Final = ("pixel",)  # styles in which only larger things can be told
-CRUDE_LEAST: Final = 0.24  # the shorter side that a thing has in them at least, of the frame
+CRUDE_LEAST: Final = 0.26  # the shorter side that a thing has in them at least, of the frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,7 +184,7 @@ def _setting(rng: Random, kind: str, mix: Mix) -> str:
 
 
 def _scene(rng: Random, seed: int, mix: Mix, setting: str, things: Sequence[Thing]) -> Scene | None:
-    """The things in a setting, at some hour, in some weather and style; None where those do not go together."""
+    """The things in a setting, at an hour, in a weather and a style; None where they do not go together."""
     time = _time(rng, setting, mix, [thing.kind for thing in things])
     weather, style = _weather(rng, setting, time, mix), _style(rng, mix)
     if {setting, *(thing.colour for thing in things)} & {*UNFIT.get(style, ())}:
@@ -203,6 +203,7 @@ def _time(rng: Random, setting: str, mix: Mix, kinds: Sequence[str]) -> str:
 
 def _weather(rng: Random, setting: str, time: str, mix: Mix) -> str:
     calm, *others = mix.world.weathers
+    others += ONLY_AT_NIGHT * 2 if others else ()  # which makes up for the days
     if not others or setting in TIMELESS or rng.random() >= mix.weather:
         return calm
     return rng.choice([w for w in others if time == "night" or w not in ONLY_AT_NIGHT])

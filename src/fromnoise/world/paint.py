@@ -191,12 +191,15 @@ class Brush:
         return self.cover(torch.copysign(torch.minimum(across.abs(), down.abs()), across * down))
 
     def _gloss(self) -> Tensor | None:
-        """How much of the light above each pixel mirrors, (N, S, S) in 0..1; None if nothing is glossy."""
-        if self.pattern is None or not bool((self.pattern == GLOSSY).any()):
+        """How white each pixel is with light, mirrored or its own, (N, S, S); None if nothing shines."""
+        if self.pattern is None or not bool((self.pattern >= GLOSSY).any()):
             return None
-        sheet = ((self.v - 0.12 - 0.3 * self.u.square()) / 0.05).clamp(0, 1) * (0.12 + 0.28 * self.v.clamp(0, 1))
+        sheet = ((self.v - 0.12 - 0.3 * self.u.square()) / 0.05).clamp(0, 1) * (
+            0.12 + 0.28 * self.v.clamp(0, 1)
+        )
         spot = (1.2 - sdf.ellipse(self.u, self.v, -0.3, 0.5, 0.26, 0.15) / 0.05).clamp(0, 1) * 0.75
-        return torch.maximum(sheet, spot) * (self.pattern == GLOSSY)
+        heart = torch.exp(-(self.u.square() + self.v.square()) * 0.9) * 0.34
+        return torch.maximum(sheet, spot) * (self.pattern == GLOSSY) + heart * (self.pattern == GLOWING)
 
     def _mark_colour(self, rgb: Tensor) -> Tensor:
         return torch.where(self.luma > PALE_ENOUGH, rgb * 0.74, rgb + (1 - rgb) * 0.55)

@@ -113,9 +113,10 @@ SANDS: Final = (  # near, far, wet
 )
 GRASSES: Final = (("#7dbb4b", "#b0d868"), ("#63ab52", "#9ad07a"), ("#93b846", "#cbdc72"))
 CITIES: Final = (  # pavement, street, towers near and far
-    ("#b8b3b0", "#8d8a94", "#5f6b8a", "#9fb0cc"),
-    ("#c2b8a8", "#94898a", "#7a6478", "#b9a6b4"),
-    ("#aeb6b8", "#828c94", "#4f7480", "#98bac0"),
+    ("#cfc6bd", "#8f8c98", "#6d7fb3", "#a9bfe0"),
+    ("#d3c3ae", "#998c8c", "#b0728a", "#d9b3bd"),
+    ("#c3cac8", "#82919a", "#4f93a0", "#9fcfd2"),
+    ("#d0c3b4", "#8e8a92", "#c08a5c", "#dfc39c"),
 )
 GARDENS: Final = (  # lawn, its far edge, hedge, its light
     ("#79b94c", "#a9d667", "#3f7f45", "#5fa257"),
@@ -129,4 +130,5 @@ SPACES: Final = (  # top, bottom, three nebula colours
     ("#0d1a2e", "#16344f", "#2f8f92", "#3f5fb5", "#7fc2a0"),
 )
 PAPERS: Final = ("#f6eedd", "#f3e6d0", "#efe9e2", "#f7e9e1", "#e8eee6", "#e9edf3")
+BEDS: Final = ("#ff9cc2", "#ffdf5c", "#d3a6ff", "#ffb070", "#fff4ea")
 BLOSSOMS: Final = ("#fff8ea", "#ffd6e6", "#ffe9a0", "#e6d4ff")

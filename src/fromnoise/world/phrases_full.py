@@ -1,4 +1,4 @@
-"""What the full world says beside the small one, or otherwise, as data: the first phrasing is the plain one."""
+"""What the full world says that the small one does not, as data: the first phrasing is the plain one."""
 
 from typing import Final
 

@@ -25,7 +25,7 @@ CARRIERS: Final = (
     *("box", "house", "car", "boat", "whale", "mushroom", "castle", "mountain", "robot", "ball"),
     *("hill", "snail", "cake"),
 )
-CONTAINERS: Final = {"ring": 0.44, "box": 0.42, "heart": 0.42, "ball": 0.46}  # the room in it, of its height
+CONTAINERS: Final = {"ring": 0.44, "box": 0.42, "heart": 0.42}  # the room in it, of its height
 MIDDLES: Final = {"box": (-0.11, 0.10), "heart": (0.0, -0.10)}  # of that room, in its width and height
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from typing import Final, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.errors import RequestError, did_you_mean
@@ -19,8 +18,9 @@ from fromnoise.world.backdrop import Backdrop, Light
 from fromnoise.world.chance import Dice
 from fromnoise.world.layout import layout
 from fromnoise.world.palette import SKIES, WORDS, Sky, rgb
+from fromnoise.world.pasting import halo, paste, reflect, rim, shade
 from fromnoise.world.patches import PATTERNS, Draw, Patch, Place, paint_things, sun_of
-from fromnoise.world.scene import Scene, Thing
+from fromnoise.world.scene import Scene
 from fromnoise.world.settings import PAINT
 from fromnoise.world.styles import AFTER as STYLED
 from fromnoise.world.styles import BEFORE
@@ -38,10 +38,6 @@ MIN_SIZE: Final = 16
 WATERS: Final = ("sea",)
 PAVED: Final = ("city",)
 STYLE_STREAM: Final = 3
-HALO: Final = 0.8  # of a glowing thing's light close to it
-RIM: Final = 0.016  # of paper round a cut-out, in the frame
-SHADOW: Final = 0.38  # how dark at its darkest
-MIRROR: Final = 2  # a reflection is this many times lower than the thing
 CHUNK: Final = 8  # backdrops under paint at a time: what fits the cache
 
 
@@ -51,8 +47,8 @@ class Rendering:
 
     Letters: B scenes, H x W pixels
     Shapes:  pixels (B, 3, H, W); kinds, colours, textures, owners (B, H, W); all uint8
-    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, TEXTURES, scene.things
-             (colours are 0, too, where a thing has colours of its own);
+    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, TEXTURES and
+             scene.things (colours are 0, too, where a thing has colours of its own);
              visible: for each thing, the part of its pixels that nothing hides and the frame keeps
     """
 
@@ -117,9 +113,7 @@ def groups_of(
     return groups
 
 
-def dice_of(
-    scenes: Sequence[Scene], members: Sequence[int], stream: int, device: torch.device | str
-) -> Dice:
+def dice_of(scenes: Sequence[Scene], members: Sequence[int], stream: int, device: torch.device | str) -> Dice:
     """Dice for some of the scenes."""
     return Dice([scenes[b].seed for b in members], stream, device)
 
@@ -180,7 +174,9 @@ def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
     suns = [sun_of(s) for s in scenes]
     where = dice.between(0.15, 0.85)
     known = torch.tensor([[sun.x if sun else -1.0] for sun in suns], device=device)
-    hours = torch.tensor([[s.time == "night", s.time in ("sunset", "sunrise")] for s in scenes], device=device).float()
+    hours = torch.tensor(
+        [[s.time == "night", s.time in ("sunset", "sunrise")] for s in scenes], device=device
+    ).float()
     tint = colour.pop("tint")
     timeless = torch.tensor([s.setting in TIMELESS for s in scenes], device=device).view(-1, 1, 1, 1)
     light = Light(
@@ -215,31 +211,6 @@ def mirrors(scene: Scene) -> bool:
     return scene.setting in WATERS or (scene.setting in PAVED and scene.weather == "rainy")
 
 
-def shade(frame: Tensor, thing: Thing, steps: Tensor) -> None:
-    """Darken the ground under a thing's foot.  Shapes: steps (H,), the middles of the pixels"""
-    foot, half = thing.y + thing.size / 2, thing.size * THINGS[thing.kind].aspect / 2
-    low, high = foot - 0.01, 0.016 + 0.03 * thing.size
-    top, bottom = (max(0, int((low + k * high) * len(steps))) for k in (-2.5, 2.5))
-    across = torch.exp(-(((steps - thing.x) / (half * 0.85)) ** 4))
-    down = SHADOW * torch.exp(-(((steps[top:bottom] - low) / high) ** 2))
-    frame[:, top:bottom] *= 1 - down[:, None] * across
-
-
-def reflect(frame: Tensor, patch: Patch, foot: int) -> None:
-    """Mirror a thing in the water at its foot, squashed and fading downwards."""
-    side, size = patch.alpha.shape[-1], frame.shape[-1]
-    first = foot - patch.top  # the patch's row at the water line
-    above = torch.arange(first - 1, -1, -MIRROR, device=frame.device)[: max(0, size - foot)]
-    fade = torch.linspace(0.5, 0, len(above) + 1, device=frame.device)[:-1, None]
-    x0, x1 = max(0, patch.left), min(size, patch.left + side)
-    if x0 >= x1:
-        return
-    columns = slice(x0 - patch.left, x1 - patch.left)
-    rows = above.clamp_max(side - 1)
-    target = frame[:, foot : foot + len(above), x0:x1]
-    target += (patch.rgb[:, rows, columns] - target * patch.alpha[rows, columns]) * fade
-
-
 def stands(scene: Scene, index: int) -> bool:
     """Does this thing rest on the ground, not in the air nor on another thing?"""
     thing, lines = scene.things[index], layout(scene.setting)
@@ -248,44 +219,6 @@ def stands(scene: Scene, index: int) -> bool:
     if scene.setting == "paper":  # a sheet has no ground line: what usually stands does
         return THINGS[thing.kind].place == "ground"
     return lines.solid and thing.y + thing.size / 2 > lines.ground - 0.03
-
-
-def halo(frame: Tensor, thing: Thing) -> None:
-    """Light round a thing that glows."""
-    size = frame.shape[-1]
-    steps = (torch.arange(size, device=frame.device) + 0.5) / size
-    reach = 0.62 * thing.size
-    across = torch.exp(-(((steps - thing.x) / (reach * (0.4 + 0.6 * THINGS[thing.kind].aspect))) ** 2))
-    down = torch.exp(-(((steps - thing.y) / reach) ** 2)) * HALO
-    own = frame.new_tensor(rgb(WORDS[thing.colour])).view(3, 1, 1)
-    frame += (own + (1 - own) * 0.55 - frame).clamp_min(0) * (down[:, None] * across)
-
-
-def rim(frame: Tensor, patch: Patch) -> None:
-    """A cut-out's rim of white paper, and the soft shadow under it."""
-    size = frame.shape[-1]
-    r = max(1, round(RIM * size))
-    wide = F.max_pool2d(F.pad(patch.alpha[None, None], (2 * r,) * 4), 2 * r + 1, 1, r)
-    soft = F.avg_pool2d(F.pad(wide, (r,) * 4), 2 * r + 1, 1)[0, 0] * 0.45
-    black, white = torch.zeros_like(wide[0]).expand(3, -1, -1), wide[0].expand(3, -1, -1) * 0.985
-    nothing = torch.zeros(size, size, dtype=torch.uint8, device=frame.device)
-    left, top = patch.left - 2 * r, patch.top - 2 * r
-    paste(frame, nothing, Patch(black, soft, left + r, top + round(1.6 * r), 0), 0)
-    paste(frame, nothing, Patch(white, wide[0, 0], left, top, 0), 0)
-
-
-def paste(frame: Tensor, owner: Tensor, patch: Patch, number: int) -> None:
-    """Lay one thing over a frame; where it covers more than half a pixel, the pixel is its own."""
-    size, side = frame.shape[-1], patch.alpha.shape[-1]
-    x0, y0 = max(0, patch.left), max(0, patch.top)
-    x1, y1 = min(size, patch.left + side), min(size, patch.top + side)
-    if x0 >= x1 or y0 >= y1:
-        return
-    rows, columns = slice(y0 - patch.top, y1 - patch.top), slice(x0 - patch.left, x1 - patch.left)
-    alpha, target = patch.alpha[rows, columns], frame[:, y0:y1, x0:x1]
-    target -= target * alpha
-    target += patch.rgb[:, rows, columns]
-    owner[y0:y1, x0:x1].masked_fill_(alpha > 0.5, number)
 
 
 def look_up(owners: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:

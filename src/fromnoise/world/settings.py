@@ -1,5 +1,6 @@
-"""The places of the world (city and garden are in `built`). Each paints its own backdrop; nothing in it may be mistaken for a thing.
+"""The places of the world. Each paints its own backdrop; nothing in it may be mistaken for a thing.
 
+City and garden are in `built`.
 Letters: see `Backdrop`. `PAINT[name](backdrop)` fills `backdrop.rgb`.
 """
 

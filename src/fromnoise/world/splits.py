@@ -1,7 +1,7 @@
 """Which combinations of words training never sees, so that drawing them shows composition, not memory.
 
 H1 colour x thing · H2 relation x two things · H3 count x thing · H4 setting x thing · H5 style x thing ·
-H6 caption templates. Each world has its own; which combinations they hold is decided by a checksum of the words.
+H6 caption templates. Each world has its own. A checksum of the words decides which combinations they hold.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Other looks than the usual one: what each does to a backdrop before things stand in it, and to a whole picture.
+"""Other looks than the usual one: what each does to a backdrop before things are in it, and to a picture.
 
 They work on pictures and leave the masks as they are, but for "pixel", which cuts both to its squares.
 Letters: B pictures of one style, H x W pixels.  Shapes: rgb (B, 3, H, W); owners (B, H, W)
@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.world.chance import Dice
-from fromnoise.world.palette import rgb as colour_of
 from fromnoise.world.paint import LUMA
+from fromnoise.world.palette import rgb as colour_of
 
-CELLS: Final = 32  # squares in a row of a pixel picture
+CELLS: Final = 42  # squares in a row of a pixel picture
 SHADES: Final = 9  # of each channel in it
-BOARD, SHEET, DARK = "#2c3a38", "#fffdf4", "#0b0a1f"
+BOARD, SHEET, DARK = "#26332f", "#fffdf4", "#0b0a1f"
 FINE: Final = 128  # pixels at which lines are one pixel wide
 
 
@@ -40,7 +40,8 @@ def blur(x: Tensor, reach: float) -> Tensor:
     """Soften over `reach` of the picture's width: a box, twice."""
     r = max(1, round(reach * x.shape[-1]))
     for _ in range(2):
-        x = F.avg_pool2d(F.pad(x, (r, r, r, r), mode="replicate"), 2 * r + 1, stride=1)
+        x = F.avg_pool2d(F.pad(x, (r, r, 0, 0), mode="replicate"), (1, 2 * r + 1), stride=1)
+        x = F.avg_pool2d(F.pad(x, (0, 0, r, r), mode="replicate"), (2 * r + 1, 1), stride=1)
     return x
 
 
@@ -122,15 +123,15 @@ def chalk(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     """Strokes of coloured chalk on a blackboard; borders are drawn hard."""
     size = rgb.shape[-1]
     steps = (torch.arange(size, device=rgb.device) + 0.5) / size
-    dust = noise(dice, 20, size)
-    strokes = torch.sin(95 * (steps + 0.7 * steps[:, None]) + 5 * dust)
+    dust = noise(dice, 9, size)
+    strokes = torch.sin(110 * (steps + 0.8 * steps[:, None]) + 2.5 * dust)
     thing = (owners > 0)[:, None].float()
-    lines = (contrast(rgb) * 2.2).clamp(0, 1)
-    cover = mix(0.30 + 0.10 * strokes + 0.08 * dust, 0.78 + 0.14 * strokes, thing)
-    cover = torch.maximum(cover, lines * mix(torch.full_like(thing, 0.62), torch.ones_like(thing), thing))
-    board = ink(BOARD, rgb) * (0.92 + 0.16 * noise(dice, 5, size))
-    pastel = mix(rgb, torch.ones_like(rgb), mix(torch.full_like(thing, 0.18), 0.10 + 0.25 * lines, thing))
-    return mix(board, pastel, cover), owners
+    lines = (contrast(rgb) * 2.0 - 0.1).clamp(0, 1)
+    cover = mix(0.32 + 0.06 * strokes + 0.12 * dust, 0.90 + 0.05 * strokes, thing)
+    cover = torch.maximum(cover, lines * (0.5 + 0.5 * thing))
+    board = ink(BOARD, rgb) * (0.88 + 0.2 * noise(dice, 5, size))
+    pale = rgb + (1 - rgb) * (0.2 + 0.3 * lines * (1 - thing) - 0.1 * thing + 0.03 * strokes * thing)
+    return mix(board, pale, cover), owners
 
 
 def neon(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
@@ -139,10 +140,14 @@ def neon(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     vivid = rgb / rgb.amax(1, keepdim=True).clamp_min(0.25)
     tube = (contrast(rgb) * 2.4 - 0.15).clamp(0, 1)
     rim = (F.max_pool2d(thing, 3, 1, 1) - F.avg_pool2d(thing, 3, 1, 1)).clamp(0, 1) * thing
-    tube = torch.maximum(tube * mix(torch.full_like(thing, 0.5), torch.full_like(thing, 0.9), thing), (rim * 2).clamp(0, 1))
+    tube = torch.maximum(
+        tube * mix(torch.full_like(thing, 0.5), torch.full_like(thing, 0.9), thing), (rim * 2).clamp(0, 1)
+    )
     light = tube * vivid
     base = mix(ink(DARK, rgb) + rgb * 0.20, rgb * 0.42, thing)
-    return base + light * 0.75 + blur(light, 0.018) * 0.7 + blur(light, 0.05) * 0.5, owners
+    shown = base + light * 0.75 + blur(light, 0.018) * 0.7 + blur(light, 0.05) * 0.5
+    shown = shown / shown.amax(1, keepdim=True).clamp_min(1)  # too bright to show: the hue is kept
+    return mix(shown, torch.ones_like(shown), 0.22 * tube), owners
 
 
 def pixel(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """All words that can be drawn, as data. A new word is a row here (and, for a thing, a drawing in `things/`).
 
-The order of a table is the numbering of label maps: new words go to its end. Which of the words a model learns
-is a `World`, see `worlds`.
+The order of a table is the numbering of label maps: new words go to its end. Which of the words a model
+learns is a `World`, see `worlds`.
 """
 
 from dataclasses import dataclass

@@ -19,12 +19,15 @@ FALLING: Final = 5  # a branch of the dice
 SKY: Final = {
     "clear": (0.0, 1.0, 0.35),
     "starry": (0.0, 0.92, 0.6),
-    "foggy": (0.45, 1.02, 0.1),
-    "rainy": (0.62, 0.80, 0.0),
-    "snowy": (0.40, 0.98, 0.0),
+    "foggy": (0.32, 1.02, 0.1),
+    "rainy": (0.44, 0.82, 0.0),
+    "snowy": (0.28, 0.98, 0.0),
 }
 THROUGH_FOG: Final = 0.20  # how much of a thing the fog takes
-DROPS: Final = ((16.0, 2.6, 0.22, 0.42), (26.0, 4.0, 0.20, 0.26))  # columns, rows, length, strength: near, far
+DROPS: Final = (
+    (16.0, 2.6, 0.22, 0.42),
+    (26.0, 4.0, 0.20, 0.26),
+)  # columns, rows, length, strength: near, far
 SLANT: Final = 0.22
 
 
@@ -39,7 +42,9 @@ def overcast(light: Light, scenes: Sequence[Scene]) -> Light:
 
     def dull(colour: Tensor, part: float = 1.0) -> Tensor:
         luma = (colour * weights).sum(1, keepdim=True)
-        return mix(colour, luma * light.top.new_tensor([0.97, 1.0, 1.05]).view(1, 3, 1, 1), grey * part) * bright
+        return (
+            mix(colour, luma * light.top.new_tensor([0.97, 1.0, 1.05]).view(1, 3, 1, 1), grey * part) * bright
+        )
 
     starry = light.top.new_tensor([[float(scene.weather == "starry")] for scene in scenes])
     return replace(
@@ -58,7 +63,7 @@ def overcast(light: Light, scenes: Sequence[Scene]) -> Light:
 def haze(b: Backdrop) -> None:
     """Fog in the distance, thickest where land and sky meet; before the things are there."""
     dice = b.dice.branch(FALLING)
-    far = torch.exp(-(((b.y - 0.58) / 0.30) ** 2)) * 0.78 + 0.12
+    far = torch.exp(-(((b.y - 0.58) / 0.30) ** 2)) * 0.58 + 0.10
     b.lay(far.expand(b.count, -1, b.size), fog_colour(b.light))
     veils(b, dice.between(0.45, 0.95, 7), dice.roll(7), 0.45)
 

@@ -30,7 +30,9 @@ class World:
     weathers: tuple[str, ...] = ("",)  # the first is what nobody names
     styles: tuple[str, ...] = ("",)  # likewise
     homes: Mapping[str, tuple[str, ...]]  # settings a thing is drawn in more often and is never withheld from
-    looks: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # not all variants
+    looks: Mapping[str, tuple[int, ...]] = field(
+        default_factory=dict[str, tuple[int, ...]]
+    )  # not all variants
 
     @property
     def count_words(self) -> tuple[str, ...]:

@@ -36,7 +36,9 @@ def butterfly(b: Brush) -> None:
     """Four wings, spread."""
     side, lift = b.u.abs(), 0.06 * b.jitter[0]
     upper = sdf.segment(side, b.v, (0.2, 0.1), (0.78, 0.5 + lift), 0.2, b.by_variant(0.44, 0.42, 0.4))
-    lower = sdf.segment(side, b.v, (0.15, -0.1), (0.58, -0.56 - lift * 0.5), 0.16, b.by_variant(0.36, 0.34, 0.38))
+    lower = sdf.segment(
+        side, b.v, (0.15, -0.1), (0.58, -0.56 - lift * 0.5), 0.16, b.by_variant(0.36, 0.34, 0.38)
+    )
     feelers = sdf.union(
         sdf.segment(side, b.v, (0.03, 0.5), (0.2, 0.86), 0.025),
         sdf.circle(side, b.v, 0.2, 0.88, 0.055),
@@ -48,8 +50,15 @@ def butterfly(b: Brush) -> None:
     b.fill(upper, bevel=0.25, shade=0.2, drop=0.06)
     b.fill(upper + 0.07, dark=0.0, pale=0.1, shade=0)
     b.fill(sdf.circle(side, b.v, 0.84, 0.58 + lift, 0.17), b.own(pale=0.65), shade=0)
-    b.fill(sdf.circle(side, b.v, 0.84, 0.58 + lift, 0.085), b.own(dark=0.5), shade=0, opacity=b.by_variant(1, 0, 1))
-    b.fill(sdf.circle(side, b.v, 0.5, 0.27 + lift, 0.1), b.own(pale=0.65), shade=0, opacity=b.by_variant(1, 1, 0))
+    b.fill(
+        sdf.circle(side, b.v, 0.84, 0.58 + lift, 0.085),
+        b.own(dark=0.5),
+        shade=0,
+        opacity=b.by_variant(1, 0, 1),
+    )
+    b.fill(
+        sdf.circle(side, b.v, 0.5, 0.27 + lift, 0.1), b.own(pale=0.65), shade=0, opacity=b.by_variant(1, 1, 0)
+    )
     body = sdf.segment(b.u, b.v, (0.0, -0.6), (0.0, 0.1), 0.09, 0.14)
     b.fill(body, "#5a4650", bevel=0.12, drop=0.06)
     b.fill(sdf.circle(b.u, b.v, 0, 0.34, 0.22), "#6b5560", bevel=0.2)
@@ -74,7 +83,9 @@ def penguin(b: Brush) -> None:
     eye = sdf.ellipse(side, b.v, 0.2, 0.46, 0.085, 0.105)
     b.fill(eye, NEAR_BLACK, shade=0)
     b.fill(sdf.circle((b.u.abs() - 0.2) * b.u.sign(), b.v, -0.03, 0.5, 0.035), "#ffffff", shade=0)
-    b.fill(sdf.convex(b.u, b.v, [(-0.14, 0.32), (0.0, 0.17), (0.14, 0.32), (0.0, 0.38)], 0.03), BEAK, bevel=0.06)
+    b.fill(
+        sdf.convex(b.u, b.v, [(-0.14, 0.32), (0.0, 0.17), (0.14, 0.32), (0.0, 0.38)], 0.03), BEAK, bevel=0.06
+    )
     cheeks(b, 0.0, 0.26, 0.085, apart=0.62)
     scarf = sdf.both((b.v + 0.02 + 0.1 * (1 - b.u.square())).abs() - 0.085, body + 0.0)
     tail = sdf.box(b.u, b.v, 0.3, -0.22, 0.09, 0.2, 0.05)
@@ -87,7 +98,9 @@ def owl(b: Brush) -> None:
     b.fill(sdf.ellipse(side, b.v, 0.26, -0.92, 0.17, 0.07), BEAK, shade=0.1)
     tufts = sdf.segment(side, b.v, (0.36, 0.6), (0.56, 0.92 + 0.03 * b.jitter[0]), 0.2, 0.04)
     body = sdf.blend(
-        sdf.ellipse(b.u, b.v, 0, -0.28, b.by_variant(0.7, 0.74, 0.66), 0.66), sdf.ellipse(b.u, b.v, 0, 0.38, 0.66, 0.46), 0.2
+        sdf.ellipse(b.u, b.v, 0, -0.28, b.by_variant(0.7, 0.74, 0.66), 0.66),
+        sdf.ellipse(b.u, b.v, 0, 0.38, 0.66, 0.46),
+        0.2,
     )
     shape = sdf.union(body, tufts)
     b.fill(shape, bevel=0.35, shade=0.2)
@@ -95,7 +108,9 @@ def owl(b: Brush) -> None:
     b.fill(belly, b.own(pale=0.5), shade=0)
     row = (b.v / 0.2).floor()
     du = (b.u + row % 2 * 0.11) % 0.22 - 0.11
-    scallop = sdf.both(sdf.circle(du, b.v - (row + 0.6) * 0.2, 0, 0, 0.09).abs() - 0.022, b.v - (row + 0.6) * 0.2)
+    scallop = sdf.both(
+        sdf.circle(du, b.v - (row + 0.6) * 0.2, 0, 0, 0.09).abs() - 0.022, b.v - (row + 0.6) * 0.2
+    )
     b.fill(sdf.both(scallop, belly + 0.05), b.own(dark=0.2), shade=0, opacity=b.by_variant(0.8, 0, 0.8))
     wing = sdf.segment(side, b.v, (0.6, -0.02), (0.52, -0.55), 0.2, 0.12)
     b.fill(wing, dark=0.22, bevel=0.18, drop=0.08)

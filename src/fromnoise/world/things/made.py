@@ -1,4 +1,4 @@
-"""What people build: house, castle, lighthouse, boat, car, rocket, balloon, umbrella, robot, cake, lantern."""
+"""What people build: house, castle, lighthouse, boat, car, rocket, balloon, umbrella, robot, cake …"""
 
 import torch
 
@@ -249,4 +249,6 @@ def lantern(b: Brush) -> None:
     b.fill(cap, bevel=0.2, shade=0.22, drop=0.06)
     foot = sdf.convex(b.u, b.v, [(-0.62, -0.98), (0.62, -0.98), (0.5, -0.6), (-0.5, -0.6)], 0.06)
     b.fill(foot, bevel=0.2, shade=0.22)
-    b.fill(sdf.box(b.u, b.v, 0, -0.78, 0.5, 0.035, 0.03), b.accent(0.5), shade=0, opacity=b.by_variant(0, 1, 0.6))
+    b.fill(
+        sdf.box(b.u, b.v, 0, -0.78, 0.5, 0.035, 0.03), b.accent(0.5), shade=0, opacity=b.by_variant(0, 1, 0.6)
+    )

@@ -1,5 +1,7 @@
 """Sun, moon, cloud, rainbow, mountain, hill, and what grows."""
 
+from math import pi
+
 import torch
 
 from fromnoise.world import sdf
@@ -157,21 +159,31 @@ def cactus(b: Brush) -> None:
 def hill(b: Brush) -> None:
     """Two soft green rises, or one, with a path to the top and bushes."""
     u = b.u * b.by_variant(1, -1, 1)
-    foot = 1 - (b.u.abs() / 1.88) ** 8  # both come down to the ground inside the box
     floor = -0.98 - b.v
-    far_top = -0.98 + b.by_variant(1.35, 1.2, 0.9) * torch.exp(-(((u - 0.9) / 0.75) ** 2)) * foot
-    b.fill(sdf.both((b.v - far_top) * 0.65, floor), dark=0.2, bevel=0.3, form=(b.v - far_top) * 0.65)
-    middle = b.by_variant(-0.35, -0.3, 0.0) + 0.08 * b.jitter[0]
-    rise = torch.exp(-(((u - middle) / b.by_variant(0.95, 0.9, 1.1)).abs() ** 2.4))
-    near = (b.v + 0.98 - 1.92 * rise * foot) * 0.65
+
+    def rise(middle: sdf.Size, half: sdf.Size, high: float) -> torch.Tensor:
+        """How high the ground is: a round top, sides that run out, and below the foot beside them."""
+        arch = ((u - middle) / half * (pi / 2)).clamp(-2.2, 2.2).cos()
+        return high * arch.abs() ** 0.8 * arch.sign()
+
+    far = (b.v + 0.98 - rise(b.by_variant(0.88, 0.92, -0.85), 1.0, 1.25)) * 0.7
+    b.fill(sdf.both(far, floor), dark=0.2, bevel=0.3, form=far)
+    middle, half = b.by_variant(-0.4, -0.35, 0.2) + 0.06 * b.jitter[0], b.by_variant(1.46, 1.5, 1.66)
+    near = (b.v + 0.98 - rise(middle, half, 1.92)) * 0.6
     shape = sdf.both(near, floor)
     b.fill(shape, bevel=0.5, shade=0.22, drop=0.12, form=near)
-    b.fill(sdf.both(shape + 0.04, 0.55 - rise + 0.1 * (b.u * 9).sin()), pale=0.16, shade=0, opacity=0.8)
+    b.fill(sdf.both(shape + 0.04, 0.45 - b.v + 0.1 * (b.u * 9).sin()), pale=0.14, shade=0, opacity=0.8)
     down = (0.95 - b.v).clamp_min(0)
     bend = middle + 0.26 * (down * 3.4).sin() * down * 0.6
     path = sdf.both((u - bend).abs() - 0.025 - 0.075 * down, shape + 0.05)
     b.fill(path, "#f1e0b6", shade=0, opacity=0.9)
-    for x, y, r in ((-1.05, -0.5, 0.15), (-0.88, -0.58, 0.12), (0.5, -0.18, 0.13), (0.62, -0.3, 0.15), (0.85, -0.74, 0.12)):
+    for x, y, r in (
+        (-1.05, -0.5, 0.15),
+        (-0.88, -0.58, 0.12),
+        (0.5, -0.18, 0.13),
+        (0.62, -0.3, 0.15),
+        (0.85, -0.74, 0.12),
+    ):
         b.fill(sdf.both(sdf.circle(u, b.v, x, y, r), shape + 0.02), dark=0.35, bevel=0.12)
     along, across = u % 0.34 - 0.17, b.v - ((u / 0.34).floor() % 3) * 0.2 + 0.82
     b.fill(sdf.both(sdf.circle(along, across, 0, 0, 0.045), shape + 0.1), "#fff6e0", shade=0, opacity=0.9)

@@ -17,7 +17,6 @@ def ball(b: Brush) -> None:
     b.fill(mark, b.accent(0.65), bevel=0.8, shade=0.2, form=disc)
     cap = sdf.circle(b.u, b.v, -0.25, 0.35, b.by_variant(-1, -1, 0.17))
     b.fill(cap, dark=0.15, shade=0)
-    opening(b, sdf.circle(b.u, b.v, 0, 0, 0.72))
     shine(b, -0.42, 0.5, 0.2, 0.13, 0.7)
 
 
@@ -38,7 +37,9 @@ def box(b: Brush) -> None:
     b.fill(tape, b.own("#f3e3c0"), shade=0, opacity=b.by_variant(0.85, 0.85, 0))
     grooves = sdf.both(front, ((b.v + 0.98) / (top + 0.98) * 3 % 1 - 0.5).abs() * -0.5 + 0.21)
     b.fill(grooves, b.own(dark=0.3), shade=0, opacity=b.by_variant(0, 0, 1))
-    opening(b, sdf.box(b.u, b.v, middle, (top - 0.98) / 2, right - middle - 0.15, (top + 0.98) / 2 - 0.15, 0.05))
+    opening(
+        b, sdf.box(b.u, b.v, middle, (top - 0.98) / 2, right - middle - 0.15, (top + 0.98) / 2 - 0.15, 0.05)
+    )
 
 
 def star(b: Brush) -> None:
@@ -114,7 +115,9 @@ def diamond(b: Brush) -> None:
 def crescent(b: Brush) -> None:
     """A crescent that sleeps."""
     disc = sdf.circle(b.u, b.v, 0.13, 0, 0.98)
-    bite = sdf.circle(b.u, b.v, b.by_variant(0.66, 0.6, 0.72), 0.06 * b.jitter[0], b.by_variant(0.76, 0.7, 0.8))
+    bite = sdf.circle(
+        b.u, b.v, b.by_variant(0.66, 0.6, 0.72), 0.06 * b.jitter[0], b.by_variant(0.76, 0.7, 0.8)
+    )
     shape = sdf.without(disc, bite)
     b.fill(shape, bevel=0.3, shade=0.18)
     lid = sdf.both(sdf.circle(b.u, b.v, -0.42, 0.2, 0.13).abs() - 0.035, b.v - 0.2)
