@@ -17,9 +17,9 @@ from fromnoise import Pipeline, load
 from fromnoise.train.handover import CLIP, DECODER, ORACLE, UNET, VAE
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
-from fromnoise.world import parse, publish
+from fromnoise.world import FULL, SMALL, World, parse, publish
 from fromnoise.world.splits import withheld_pairs
-from fromnoise.world.vocabulary import COLOURS, COUNTS, RELATIONS, SETTINGS, SIZES, TEXTURES, THINGS, TIMES
+from fromnoise.world.vocabulary import COUNTS
 
 DOCS = Path(__file__).parent
 EMBEDDED = FOLDER / MODEL_FILE
@@ -77,26 +77,37 @@ def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS) -> Image.Image:
 # --- the words of the world ---
 
 
-def words() -> str:
-    """The vocabulary, and what training never sees of it."""
+def words(world: World = SMALL) -> str:
+    """The vocabulary of a world, and what training never sees of it."""
     rows = {
-        "things": THINGS,
-        "colours": COLOURS,
-        "settings": SETTINGS,
-        "times": TIMES,
-        "sizes": filter(None, SIZES),
-        "patterns": TEXTURES[1:],
-        "counts": COUNTS[:4],
-        "relations": RELATIONS,
+        "things": world.things,
+        "colours": world.colours,
+        "settings": world.settings,
+        "times": world.times,
+        "weathers": world.weathers[1:],
+        "styles": world.styles[1:],
+        "sizes": filter(None, world.sizes),
+        "patterns": world.textures[1:],
+        "counts": COUNTS[: max(world.counts)],
+        "relations": world.relations,
     }
-    split = publish()
-    lost = {"H1 colour × thing": "H1", "H3 count × thing": "H3", "H4 setting × thing": "H4"}
+    split = publish(world)
+    lost = {
+        "H1 colour × thing": "H1",
+        "H3 count × thing": "H3",
+        "H4 setting × thing": "H4",
+        "H5 style × thing": "H5",
+    }
     lines = ["| Sort | How many | Words |", "|---|---|---|"]
     for sort, found in rows.items():
-        listed = list(found)
-        lines.append(f"| {sort} | {len(listed)} | {', '.join(listed)} |")
+        if listed := list(found):
+            lines.append(f"| {sort} | {len(listed)} | {', '.join(listed)} |")
     lines += ["", "| Kept from training | How many | Which |", "|---|---|---|"]
-    lines += [f"| {title} | {len(split[key])} | {', '.join(split[key])} |" for title, key in lost.items()]
+    lines += [
+        f"| {title} | {len(split[key])} | {', '.join(split[key])} |"
+        for title, key in lost.items()
+        if key in split
+    ]
     return "\n".join([*lines, f"| H2 relation × two things | {len(split['H2'])} | `publish()` lists them |"])
 
 
@@ -169,6 +180,7 @@ def main() -> None:
     match asked.what:
         case "words":
             rewrite(asked.folder / "world.md", "words", words())
+            rewrite(asked.folder / "world.md", "all-words", words(FULL))
         case "card":
             card = asked.folder / "model-card.md"
             rewrite(card, "facts", facts(load_native(asked.model), asked.model.stat().st_size))

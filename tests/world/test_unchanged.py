@@ -14,7 +14,9 @@ from fromnoise.train.presets import MITE_RUN
 from fromnoise.world import Mix, Scene, sample_caption, sample_scene, scene_seed
 from fromnoise.world.render import render
 
-SHEET = Path(__file__).with_name("unchanged.png")  # 6 rows of 8 pictures of 32 pixels, drawn before 2026-11-23
+SHEET = Path(__file__).with_name(
+    "unchanged.png"
+)  # 6 rows of 8 pictures of 32 pixels, drawn before 2026-11-23
 MIXES = {"mite": MITE_RUN.mix or Mix(), "default": Mix()}
 DIGESTS = {
     "mite": "62e7fea8cb502c9cf9e5df78fcb227ad32302143f1bd523942b556dc49f13574",

@@ -114,7 +114,7 @@ class Brush:
             self.rgb.clamp_min_(0)
             torch.minimum(self.rgb, self.canvas[:, 3:], out=self.rgb)
         if colour is None and self.gloss is not None:
-            self.canvas.lerp_(torch.ones_like(solid), (mask * self.gloss)[:, None])
+            self.rgb.addcmul_((mask * self.gloss)[:, None], self.canvas[:, 3:] - self.rgb)
 
     def glow(
         self, distance: Tensor, colour: Tensor | str, reach: float, strength: Tensor | float = 1.0
@@ -198,7 +198,7 @@ class Brush:
             0.12 + 0.28 * self.v.clamp(0, 1)
         )
         spot = (1.2 - sdf.ellipse(self.u, self.v, -0.3, 0.5, 0.26, 0.15) / 0.05).clamp(0, 1) * 0.75
-        heart = torch.exp(-(self.u.square() + self.v.square()) * 0.9) * 0.34
+        heart = torch.exp(-(self.u.square() + self.v.square()) * 0.9) * 0.24
         return torch.maximum(sheet, spot) * (self.pattern == GLOSSY) + heart * (self.pattern == GLOWING)
 
     def _mark_colour(self, rgb: Tensor) -> Tensor:

@@ -78,9 +78,9 @@ SKIES: Final[dict[str, tuple[Sky, ...]]] = {
         Sky("#182046", "#2d3768", "#5d6b9e", "#98a4cf", "#fbf3e3", "#1c2c58", "#7684be", "#e5e7f3"),
     ),
     "sunrise": (
-        Sky("#b6b4ee", "#ffc6d4", "#fff2bd", "#fffbe4", "#fff3ec", "#7fa8cf", "#ffeadf", "#fff6f2"),
-        Sky("#a9c3f2", "#ffd0cc", "#fff4c6", "#fffce6", "#ffffff", "#78b0c8", "#fff0e0", "#fff8f2"),
-        Sky("#c8b0e6", "#ffcfc4", "#ffedb0", "#fff8d8", "#fff0e6", "#8ea6cc", "#ffe8dc", "#fff5f0"),
+        Sky("#d49fdc", "#ffb0ba", "#ffe6a0", "#fffbe4", "#fff3ec", "#7fa8cf", "#ffeadf", "#fff6f2"),
+        Sky("#eaa9d2", "#ffbcae", "#ffeeb0", "#fffce6", "#ffffff", "#78b0c8", "#fff0e0", "#fff8f2"),
+        Sky("#dc9cd0", "#ffb4a6", "#ffde90", "#fff8d8", "#fff0e6", "#8ea6cc", "#ffe8dc", "#fff5f0"),
     ),
 }
 

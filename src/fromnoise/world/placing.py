@@ -16,7 +16,7 @@ Level = Literal["sky", "ground", "free"]
 
 FOOT: Final = 0.03  # from a standing thing's middle to the end of the ground
 ROW_SWAY: Final = 0.012  # how far things in a row stray from their line
-ROW_TALLEST: Final = {2: 0.40, 3: 0.34, 4: 0.30, 5: 0.26}  # one row, by how many there are
+ROW_TALLEST: Final = {2: 0.40, 3: 0.34, 4: 0.30, 5: 0.28}  # one row, by how many there are
 TWO_ROWS_TALLEST: Final = 0.24
 TRIES: Final = 12
 FLOATING: Final = ("space", "paper")  # settings without a ground
@@ -25,8 +25,8 @@ CARRIERS: Final = (
     *("box", "house", "car", "boat", "whale", "mushroom", "castle", "mountain", "robot", "ball"),
     *("hill", "snail", "cake"),
 )
-CONTAINERS: Final = {"ring": 0.44, "box": 0.42, "heart": 0.42}  # the room in it, of its height
-MIDDLES: Final = {"box": (-0.11, 0.10), "heart": (0.0, -0.10)}  # of that room, in its width and height
+CONTAINERS: Final = {"ring": 0.44, "box": 0.42, "heart": 0.37}  # the room in it, of its height
+MIDDLES: Final = {"box": (-0.11, 0.10), "heart": (0.0, -0.09)}  # of that room, in its width and height
 
 
 class Spot(NamedTuple):
@@ -228,7 +228,7 @@ def _contained(rng: Random, a: str, b: str, setting: str) -> tuple[Spot, Spot]:
     outer = Spot(rng.uniform(0.42, 0.58), height_at(rng, level_of(rng, b, setting), setting, size_b), size_b)
     room = CONTAINERS[b] * rng.uniform(0.92, 1.0)
     right, down = MIDDLES.get(b, (0.0, 0.0))
-    size_a = size_b * room / max(1.0, THINGS[a].aspect)
+    size_a = max(smallest(a), size_b * room / max(1.0, THINGS[a].aspect))
     return Spot(outer.x + right * size_b * THINGS[b].aspect, outer.y + down * size_b, size_a), outer
 
 

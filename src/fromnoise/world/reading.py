@@ -151,6 +151,7 @@ def _lexicon(world: World) -> dict[str, tuple[str, str]]:
     lexicon |= {word: ("setting", word) for word in world.settings}
     lexicon |= {word: ("time", word) for word in world.times}
     lexicon |= {word: ("weather", word) for word in said.weathers}
+    lexicon |= {word: ("style", word) for word in said.style_nouns}
     for role, table in tables.items():
         for word, phrases in table.items():
             lexicon |= {phrase: (role, word) for phrase in phrases}

@@ -127,10 +127,10 @@ def chalk(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     strokes = torch.sin(110 * (steps + 0.8 * steps[:, None]) + 2.5 * dust)
     thing = (owners > 0)[:, None].float()
     lines = (contrast(rgb) * 2.0 - 0.1).clamp(0, 1)
-    cover = mix(0.32 + 0.06 * strokes + 0.12 * dust, 0.90 + 0.05 * strokes, thing)
+    cover = mix(0.32 + 0.06 * strokes + 0.12 * dust, 0.86 + 0.02 * strokes + 0.12 * dust, thing)
     cover = torch.maximum(cover, lines * (0.5 + 0.5 * thing))
     board = ink(BOARD, rgb) * (0.88 + 0.2 * noise(dice, 5, size))
-    pale = rgb + (1 - rgb) * (0.2 + 0.3 * lines * (1 - thing) - 0.1 * thing + 0.03 * strokes * thing)
+    pale = rgb + (1 - rgb) * (0.2 + 0.3 * lines * (1 - thing) - 0.1 * thing)
     return mix(board, pale, cover), owners
 
 

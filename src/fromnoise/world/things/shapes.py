@@ -58,7 +58,7 @@ def heart(b: Brush) -> None:
     shape = sdf.segment(b.u.abs(), b.v, (0.98 - lobe, 0.97 - lobe), (0.0, -0.9), lobe, 0.07)
     b.fill(shape, bevel=0.6, shade=0.2, form=sdf.circle(b.u, b.v, 0, 0.1, 0.98))
     shine(b, -0.5, 0.55, 0.2, 0.14)
-    opening(b, sdf.circle(b.u, b.v, 0, 0.2, 0.56))
+    opening(b, sdf.circle(b.u, b.v, 0, 0.18, 0.48))
 
 
 def ring(b: Brush) -> None:
