@@ -41,7 +41,7 @@ def butterfly(b: Brush) -> None:
     )
     feelers = sdf.union(
         sdf.segment(side, b.v, (0.03, 0.5), (0.2, 0.86), 0.025),
-        sdf.circle(side, b.v, 0.2, 0.88, 0.055),
+        sdf.circle(side, b.v, 0.2, 0.89, 0.085),
     )
     b.fill(feelers, "#4a3a44", shade=0)
     b.fill(lower, dark=0.16, bevel=0.25, shade=0.2)
@@ -78,8 +78,8 @@ def penguin(b: Brush) -> None:
         0.2,
     )
     b.fill(body, bevel=0.35, shade=0.2)
-    b.fill(sdf.ellipse(b.u, b.v, 0, -0.4, 0.42, 0.46), "#fbf8f2", shade=0)
-    b.fill(sdf.ellipse(side, b.v, 0.19, 0.4, 0.22, 0.25), "#fbf8f2", shade=0)
+    b.fill(sdf.ellipse(b.u, b.v, 0, -0.44, 0.35, 0.39), "#fbf8f2", shade=0)
+    b.fill(sdf.ellipse(side, b.v, 0.19, 0.41, 0.19, 0.22), "#fbf8f2", shade=0)
     eye = sdf.ellipse(side, b.v, 0.2, 0.46, 0.085, 0.105)
     b.fill(eye, NEAR_BLACK, shade=0)
     b.fill(sdf.circle((b.u.abs() - 0.2) * b.u.sign(), b.v, -0.03, 0.5, 0.035), "#ffffff", shade=0)
