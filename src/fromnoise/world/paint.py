@@ -194,9 +194,7 @@ class Brush:
         """How white each pixel is with light, mirrored or its own, (N, S, S); None if nothing shines."""
         if self.pattern is None or not bool((self.pattern >= GLOSSY).any()):
             return None
-        sheet = ((self.v - 0.3 * self.u.square()) / 0.05).clamp(0, 1) * (
-            0.12 + 0.28 * self.v.clamp(0, 1)
-        )
+        sheet = ((self.v - 0.3 * self.u.square()) / 0.05).clamp(0, 1) * (0.12 + 0.28 * self.v.clamp(0, 1))
         spot = (1.2 - sdf.ellipse(self.u, self.v, -0.3, 0.5, 0.26, 0.15) / 0.05).clamp(0, 1) * 0.75
         heart = torch.exp(-(self.u.square() + self.v.square()) * 0.9) * 0.24
         return torch.maximum(sheet, spot) * (self.pattern == GLOSSY) + heart * (self.pattern == GLOWING)
