@@ -5,12 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import settings
 
 from fromnoise.pipeline import Pipeline
 from fromnoise.request import Picture
 from fromnoise.specs import TINY, ModelSpec
 from fromnoise.text import Tokenizer
 from fromnoise.weights.native import Parts
+
+settings.register_profile("no clock", deadline=None)  # a busy machine is no mistake
+settings.load_profile("no clock")
 
 CAPTIONS = ["a red house on a hill", "a blue boat on the sea at night", "a green tree in the snow"]
 
@@ -24,6 +28,12 @@ def parts_of(spec: ModelSpec) -> Parts:
     for _, module in parts.modules():
         module.eval().requires_grad_(False)
     return parts
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[[ModelSpec], Parts]:
+    """Makes a model of random weights."""
+    return parts_of
 
 
 @pytest.fixture(scope="session")

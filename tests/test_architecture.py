@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     **dict.fromkeys(("durable", "errors", "events", "names", "request", "specs", "version"), 0),
     **dict.fromkeys(("nets", "text", "noise", "images", "world"), 1),
-    **dict.fromkeys(("weights", "engine", "reading"), 2),
+    **dict.fromkeys(("weights", "engine", "reading", "drawing"), 2),
     **dict.fromkeys(("pipeline", "train", "score"), 3),
     **dict.fromkeys(("server", "fleet"), 4),
     "cli": 5,
@@ -31,7 +31,7 @@ LIBRARIES = {
     "text": {"regex"},
     "noise": {"torch", "jaxtyping"},
     "images": {"torch", "jaxtyping", "PIL"},
-    "weights": {"torch", "jaxtyping", "safetensors"},
+    "weights": {"torch", "jaxtyping", "safetensors", "platformdirs"},
 }
 ARITHMETIC = {"math", "itertools", "collections", "dataclasses", "typing"}
 

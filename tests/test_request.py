@@ -27,6 +27,12 @@ requests = st.builds(
     strength=st.none() | st.floats(0, 1),
     guidance_rescale=st.floats(0, 1),
     guidance_interval=st.none() | st.just((0.25, 5.5)),
+    image_guidance=st.none() | st.floats(0, 100),
+    refine_from=st.none() | st.floats(0, 1),
+    original_size=st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+    crop=st.none() | st.tuples(st.integers(0, 9999), st.integers(0, 9999)),
+    aesthetic=st.none() | st.tuples(st.floats(0, 10), st.floats(0, 10)),
+    zero_negative=st.booleans(),
 )
 
 
@@ -59,6 +65,12 @@ def test_every_wrong_field_is_named_at_once() -> None:
         *(("strength", bad) for bad in (-0.01, 1.01, math.nan, "0.5", False)),
         *(("guidance_rescale", bad) for bad in (-1, 2, None, math.nan)),
         *(("guidance_interval", bad) for bad in ((1, 1), (2, 1), (1,), (1, 2, 3), 5, "ab", (0, math.nan))),
+        *(("image_guidance", bad) for bad in (-1, 101, math.nan, "2")),
+        *(("refine_from", bad) for bad in (-0.1, 1.1, "0.8", True)),
+        *(("original_size", bad) for bad in ((0, 8), (8,), (8, 8, 8), 8, "88", (8.0, 8), (2**20, 8))),
+        *(("crop", bad) for bad in ((-1, 0), (0, 0.5), "00", 0)),
+        *(("aesthetic", bad) for bad in ((6.0, 11.0), (6.0,), 6.0, (math.nan, 1))),
+        *(("zero_negative", bad) for bad in (None, 1, "yes")),
         *(("sampler", bad) for bad in ("", "magic", 3, True)),
         *(("spacing", bad) for bad in ("", "wide", 3)),
         *(

@@ -6,8 +6,10 @@ import pytest
 from fromnoise.errors import SpecError
 from fromnoise.specs import (
     FAMILIES,
+    REFINER,
     SD15,
     SD21,
+    SD21_BASE,
     SDXL,
     ClipSpec,
     ImageTowerSpec,
@@ -27,6 +29,26 @@ def test_every_family_survives_the_journey_through_json(spec: ModelSpec) -> None
 
 def test_open_fields_take_their_defaults() -> None:
     assert ModelSpec.from_json({"name": "sd15"}) == SD15
+
+
+def test_a_model_that_was_written_before_edm_is_still_read() -> None:
+    there = SD15.to_json()
+    for name in ("sigma_min", "sigma_max", "sigma_data"):
+        del there["schedule"][name]
+    assert ModelSpec.from_json(there) == SD15
+
+
+def test_the_refiner_reads_the_larger_of_sdxls_texts_and_is_told_less_of_sizes() -> None:
+    assert REFINER.texts == SDXL.texts[1:]
+    assert REFINER.unet.context_width == SDXL.texts[1].width
+    assert (SDXL.unet.pooled_width, REFINER.unet.pooled_width) == (1280 + 6 * 256, 1280 + 5 * 256)
+    assert REFINER.unet.widths == [384, 768, 1536, 1536]
+
+
+def test_sd2_comes_in_two_kinds() -> None:
+    assert (SD21.prediction, SD21.defaults.width) == ("v", 768)
+    assert (SD21_BASE.prediction, SD21_BASE.defaults.width) == ("eps", 512)
+    assert SD21_BASE.unet == SD21.unet
 
 
 MISFITS: list[tuple[type[Spec], dict[str, Any], str]] = [

@@ -1,9 +1,10 @@
 """The story: a prompt, and maybe a picture, become pictures."""
 
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, cast
 
@@ -11,9 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fromnoise.drawing.canvas import Canvas
+from fromnoise.drawing.course import follow, kept, refined, start
+from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError, did_you_mean
 from fromnoise.events import Decoded, Denoised, Encoded, Event, Finished, Loaded
-from fromnoise.images.pixels import fitted, size_like, to_pictures, to_pixels
+from fromnoise.images.pixels import fitted, to_pictures, to_pixels
 from fromnoise.images.sketch import Sketch
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
@@ -21,18 +25,17 @@ from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.nets.latents import scale_latents, unscale_latents
 from fromnoise.noise.denoiser import NetworkDenoiser, Process
-from fromnoise.noise.guidance import guided, interval, unguided
 from fromnoise.noise.samplers import SAMPLERS, Denoise, Step
 from fromnoise.noise.schedule import Schedule
 from fromnoise.noise.seeds import PerImageNoise
-from fromnoise.reading import Reader, Reading
+from fromnoise.reading import Facts, Reader, Reading
 from fromnoise.request import FilledRequest, GenerateRequest, GenerateResult, Picture
-from fromnoise.specs import ModelSpec
+from fromnoise.specs import ModelSpec, Prediction
 from fromnoise.text.tokenizer import Tokenizer
-from fromnoise.weights.model_loader import find_device, find_dtype, load_model
+from fromnoise.weights.library import find_model
+from fromnoise.weights.model_loader import EMBEDDED, find_device, find_dtype, load_model
 from fromnoise.weights.native import Parts
 
-DEFAULT_STRENGTH: Final = 0.75  # of the noise put on a picture to start from
 BATCH: Final = 4  # pictures at a time, where they need not be exact
 SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded no larger than this
 
@@ -44,9 +47,19 @@ def load(
     device: str = "cpu",
     dtype: str = "auto",
     engine: str = "auto",
+    *,
+    prediction: Prediction | None = None,
+    ema: bool = False,
+    vae: str | os.PathLike[str] | None = None,
+    variant: str | None = None,
+    folders: Sequence[Path] | None = None,
 ) -> "Pipeline":
-    """Make a pipeline from a model file; from None, out of the model that comes with fromnoise.
+    """Make a pipeline from a model: a file, a folder, or what `fromnoise models` calls it; None is our own.
 
+    `prediction`: what the network says, where its file is silent or wrong
+    `ema`: take the running averages of the U-Net's weights, if the file holds them
+    `vae`: take the autoencoder from another file or folder; `variant`: such as "fp16", of a diffusers folder
+    `folders`: where names are looked up; else our models' folder, and Hugging Face's usual cache
     Units:  dtype "auto" is float32 on a CPU, float16 elsewhere; device "auto" is a GPU if there is one
     Raises: RequestError, StorageError, WeightsError
     """
@@ -54,7 +67,16 @@ def load(
     if engine not in ENGINES:
         raise RequestError({"engine": f"{engine!r} is unknown; {did_you_mean(engine, ENGINES)}"})
     place = find_device(device)
-    parts = load_model(path_or_name, device=place, dtype=find_dtype(dtype, place))
+    source = path_or_name if path_or_name in (None, EMBEDDED) else find_model(path_or_name, folders)
+    parts = load_model(
+        source,
+        device=place,
+        dtype=find_dtype(dtype, place),
+        prediction=prediction,
+        ema=ema,
+        vae=None if vae is None else find_model(vae, folders, role="VAE"),
+        variant=variant,
+    )
     pipeline = Pipeline.of(parts)
     return replace(pipeline, load_seconds=perf_counter() - began)
 
@@ -70,7 +92,7 @@ class Pipeline:
     decoder: Decoder
     process: Process
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    model_hash: str = ""
+    digest: Callable[[], str] = str  # asks for `model_hash`
     load_seconds: float = 0.0
     exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
 
@@ -78,6 +100,7 @@ class Pipeline:
     def of(cls, parts: Parts) -> "Pipeline":
         """Make a pipeline from a model's parts; exact on a CPU, in batches elsewhere.  Raises: SpecError"""
         spec = parts.spec
+        kind_of(spec)  # refuses what we cannot draw with
         tokenizers = tuple(map(Tokenizer.from_json, parts.tokenizers))
         return cls(
             spec=spec,
@@ -87,7 +110,7 @@ class Pipeline:
             decoder=parts.decoder,
             process=Process.of(spec),
             about=parts.about,
-            model_hash=parts.sha256,
+            digest=parts.digest,
             exact=next(parts.unet.parameters()).device.type == "cpu",
         )
 
@@ -106,38 +129,62 @@ class Pipeline:
         """How noise was added in training."""
         return self.process.schedule
 
+    @property
+    def model_hash(self) -> str:
+        """The SHA-256 of the model's file, computed when first asked for; "" if it is not known."""
+        return self.digest()
+
     def __repr__(self) -> str:
         return f"Pipeline({self.spec.name!r} on {self.device}, {_short(self.dtype)})"
 
     # --- drawing ---
 
     def __call__(
-        self, prompt: str | GenerateRequest, *, picture: Picture | None = None, **fields: Any
+        self,
+        prompt: str | GenerateRequest,
+        *,
+        picture: Picture | None = None,
+        mask: Picture | None = None,
+        refiner: "Pipeline | None" = None,
+        **fields: Any,
     ) -> GenerateResult:
         """Draw: `pipe("a red house", seed=1, steps=20)`, or `pipe(result.request)` to draw it again.
 
         Raises: RequestError; see `GenerateRequest.of`
         """
         if isinstance(prompt, GenerateRequest):
-            return self.generate(replace(prompt, **fields), picture)
-        return self.generate(GenerateRequest.of(prompt, **fields), picture)
+            return self.generate(replace(prompt, **fields), picture, mask, refiner)
+        return self.generate(GenerateRequest.of(prompt, **fields), picture, mask, refiner)
 
-    def generate(self, request: GenerateRequest, picture: Picture | None = None) -> GenerateResult:
+    def generate(
+        self,
+        request: GenerateRequest,
+        picture: Picture | None = None,
+        mask: Picture | None = None,
+        refiner: "Pipeline | None" = None,
+    ) -> GenerateResult:
         """Draw, and tell nothing on the way: the last event of `stream`."""
-        *_, last = self.stream(request, picture)
+        *_, last = self.stream(request, picture, mask, refiner)
         return cast(Finished, last).result
 
     @torch.inference_mode()  # a decorator: safe around yield, a `with` block is not
-    def stream(self, request: GenerateRequest, picture: Picture | None = None) -> Generator[Event]:
+    def stream(
+        self,
+        request: GenerateRequest,
+        picture: Picture | None = None,
+        mask: Picture | None = None,
+        refiner: "Pipeline | None" = None,
+    ) -> Generator[Event]:
         """Draw, told one event at a time. Stop iterating to cancel.
 
+        `picture`: to start from; `mask`: draw only where it is white; `refiner`: does the last steps
         Raises: RequestError, NonFiniteError, OutOfMemory
         """
         began = perf_counter()
-        full, picture = self.settled(request, picture)
+        full = self.settled(request, picture, mask, refiner)
         yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds)
         try:
-            pictures = yield from self._draw(full, picture, began)
+            pictures = yield from self._draw(full, picture, mask, refiner, began)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
@@ -150,16 +197,25 @@ class Pipeline:
                 seconds=perf_counter() - began,
                 model=self.spec.name,
                 model_hash=self.model_hash,
+                refiner=refiner.spec.name if refiner else "",
+                refiner_hash=refiner.model_hash if refiner else "",
+                given=given(full, self.spec, picture, mask) + (("refiner",) if refiner else ()),
                 enlarge=self.spec.defaults.enlarge,
             )
         )
 
     def _draw(
-        self, request: FilledRequest, picture: Picture | None, began: float
+        self,
+        request: FilledRequest,
+        picture: Picture | None,
+        mask: Picture | None,
+        refiner: "Pipeline | None",
+        began: float,
     ) -> Generator[Event, None, tuple[Picture, ...]]:
         if picture is not None and request.strength == 0:
-            return tuple(replace(picture, seed=seed) for seed in request.seeds)
-        reading = self.reader(request.prompt, request.negative)
+            whole = fitted(picture, request.width, request.height)
+            return tuple(replace(whole, seed=seed) for seed in request.seeds)
+        reading = self.read(request)
         yield Encoded(
             tokens=reading.tokens,
             window=reading.window,
@@ -169,12 +225,14 @@ class Pipeline:
             seconds=perf_counter() - began,
         )
 
-        source = None if picture is None or request.strength == 1 else self.encode(picture)
+        canvas = Canvas.of(request, picture, mask, self.spec, self._to_latents)
+        late = None if refiner is None else partial(refiner._follow, request, refiner.read(request))
         drawn: tuple[Picture, ...] = ()
         for seeds in batches(request.seeds, 1 if self.exact else BATCH):
             noise = PerImageNoise(seeds)
-            x, sigmas = self._start(request, source, noise, len(seeds))
-            denoise = self._denoise(request, reading, len(seeds))
+            x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
+            denoise = self._follow(request, reading, len(seeds), canvas.beside)
+            denoise = kept(canvas, refined(request, self.schedule, denoise, late and late(len(seeds))))
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x
                 self._check(step, seeds, len(sigmas) - 1)
@@ -188,59 +246,52 @@ class Pipeline:
                     seconds=perf_counter() - began,
                     previews=partial(self.preview, step.x0, seeds),
                 )
-            done = self.decode(x, seeds)
+            done = canvas.finished(self.decode(x, seeds))
             yield Decoded(len(drawn), done, perf_counter() - began)
             drawn += done
         return drawn
 
     def settled(
-        self, request: GenerateRequest, picture: Picture | None
-    ) -> tuple[FilledRequest, Picture | None]:
-        """Close what is open, and bring the picture to the request's size."""
-        defaults = self.spec.defaults
-        if picture is None:
-            if request.strength not in (None, 1):
-                problem = f"{request.strength:g} of a picture, but there is no picture to start from"
-                raise RequestError({"strength": problem})
-        else:
-            if request.strength is None:
-                request = replace(request, strength=DEFAULT_STRENGTH)
-            if request.width is None and request.height is None:
-                width, height = size_like(picture, defaults.width * defaults.height)
-                request = replace(request, width=width, height=height)
-        full = request.filled(defaults)
-        factor = self.spec.vae.factor
-        if problems := {
-            name: f"{pixels} is not a multiple of {factor}, which this model needs"
-            for name, pixels in (("width", full.width), ("height", full.height))
-            if pixels % factor
-        }:
-            raise RequestError(problems)
-        return full, picture and fitted(picture, full.width, full.height)
+        self,
+        request: GenerateRequest,
+        picture: Picture | None = None,
+        mask: Picture | None = None,
+        refiner: "Pipeline | None" = None,
+    ) -> FilledRequest:
+        """The request as it would be drawn, with nothing left open.  Raises: RequestError"""
+        if refiner is None:
+            return settled(request, self.spec, picture, mask, self.reads)
+        check_refiner(self.spec, refiner.spec)
+        if refiner.device != self.device:
+            raise RequestError({"refiner": f"it is on {refiner.device}, the model on {self.device}"})
+        return settled(request, self.spec, picture, mask, self.reads | refiner.reads | {"refine_from"})
 
-    def _start(
-        self, request: FilledRequest, source: Tensor | None, noise: PerImageNoise, count: int
-    ) -> tuple[Tensor, list[float]]:
-        """Pure noise; or the source, with as much noise on it as the strength says."""
-        sigmas = self.schedule.sigmas(request.steps, request.spacing)
-        factor = self.spec.vae.factor
-        shape = (count, self.spec.vae.latent_channels, request.height // factor, request.width // factor)
-        eps = noise.draw(torch.empty(shape, device=self.device))
-        if source is None or request.strength is None:
-            return self.process.start(eps, sigmas[0]), sigmas
-        time = torch.tensor([request.strength * self.schedule.times[-1]], dtype=torch.float64)
-        level = float(self.schedule.sigma_of(self.schedule.shifted(time)))
-        sigmas = entered_at(level, sigmas)
-        return source + sigmas[0] * eps, sigmas
+    @property
+    def reads(self) -> set[str]:
+        """Those fields of a request that some models have no use for, and this one has."""
+        reads = set(self.reader.reads)
+        if self.spec.unet.guidance_width:
+            reads -= {"negative"}
+        return reads | {"image_guidance"} if kind_of(self.spec) == "edit" else reads
 
-    def _denoise(self, request: FilledRequest, reading: Reading, count: int) -> Denoise[Tensor]:
+    def read(self, request: FilledRequest) -> Reading:
+        """Both prompts, and what the model is told about the picture, to what the U-Net reads."""
+        return self.reader(
+            request.prompt, request.negative, Facts.of(request), zero_negative=request.zero_negative
+        )
+
+    def _follow(
+        self, request: FilledRequest, reading: Reading, count: int, beside: Tensor | None = None
+    ) -> Denoise[Tensor]:
         """The network with its text bound, guided as the request says."""
         denoiser = NetworkDenoiser(self.unet, self.process, self.dtype)
-        cond, uncond = reading.cond.expand(count), reading.uncond.expand(count)
-        denoise = guided(denoiser, cond, uncond, request.guidance, rescale=request.guidance_rescale)
-        if request.guidance_interval is None:
-            return denoise
-        return interval(denoise, unguided(denoiser, cond), *request.guidance_interval)
+        cond, uncond = (replace(cond, beside=beside).expand(count) for cond in (reading.cond, reading.uncond))
+        return follow(request, self.spec, denoiser, cond, uncond)
+
+    def _blank(self, request: FilledRequest, count: int) -> Tensor:
+        """Latents of the request's size, which hold nothing yet."""
+        height, width = (side // self.spec.vae.factor for side in (request.height, request.width))
+        return torch.empty(count, self.spec.vae.latent_channels, height, width, device=self.device)
 
     def _check(self, step: Step[Tensor], seeds: Sequence[int], of: int) -> None:
         fine = cast(list[bool], step.x.isfinite().flatten(1).all(dim=1).tolist())
@@ -265,8 +316,12 @@ class Pipeline:
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Tensor:
         """A picture to its most likely latent, in the U-Net's units."""
-        pixels = to_pixels(picture).to(self.device, next(self.encoder.parameters()).dtype)
-        return scale_latents(self.spec.vae, self.encoder(pixels).mean.float())
+        return scale_latents(self.spec.vae, self._to_latents(to_pixels(picture)))
+
+    def _to_latents(self, pixels: Tensor) -> Tensor:
+        """Pixels to their most likely latent, in the autoencoder's own units."""
+        pixels = pixels.to(self.device, next(self.encoder.parameters()).dtype)
+        return self.encoder(pixels).mean.float()
 
     @torch.inference_mode()
     def decode(self, latents: Tensor, seeds: Sequence[int]) -> tuple[Picture, ...]:
@@ -295,19 +350,6 @@ class Pipeline:
 def batches(seeds: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     """Consecutive runs of at most `size` seeds."""
     return (seeds[at : at + size] for at in range(0, len(seeds), size))
-
-
-def entered_at(level: float, sigmas: Sequence[float]) -> list[float]:
-    """The rest of the way down from `level`, which takes the place of the rung nearest to it.
-
-    Units: nearness in log(sigma), so that the first stride is half to one and a half of a usual one
-    """
-    level = min(level, sigmas[0])
-    below = [sigma for sigma in sigmas if sigma < level]
-    above = sigmas[len(sigmas) - len(below) - 1]
-    if level**2 < above * below[0]:
-        below = below[1:]
-    return [level, *below]
 
 
 def _short(dtype: torch.dtype) -> str:

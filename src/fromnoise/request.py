@@ -22,6 +22,8 @@ MAX_SIDE: Final = 4096
 MAX_STEPS: Final = 1000  # there are no more noise levels in training
 MAX_GUIDANCE: Final = 100.0
 MAX_SIGMA: Final = 1e9
+MAX_ORIGINAL: Final = 65_535  # pixels
+MAX_AESTHETIC: Final = 10.0
 MAX_SEED: Final = 2**64 - 1
 MAX_PICTURES: Final = 1024
 MAX_TEXT: Final = 20_000  # characters; a text transformer reads about 300
@@ -106,15 +108,31 @@ def seeds(value: Any) -> tuple[int, ...]:
     return checked
 
 
+def pair(check: Check) -> Check:
+    """Check two values of a kind."""
+
+    def check_both(value: Any) -> tuple[Any, Any]:
+        if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or len(tuple(value)) != 2:
+            raise ValueError(f"{value!r} is not a pair")
+        first, second = map(check, value)
+        return first, second
+
+    return check_both
+
+
 def interval(value: Any) -> tuple[float, float]:
     """Check a range of noise levels."""
-    try:
-        low, high = map(number(0, MAX_SIGMA), value)
-    except TypeError as error:
-        raise ValueError(f"{value!r} is not a pair of numbers") from error
+    low, high = pair(number(0, MAX_SIGMA))(value)
     if low >= high:
         raise ValueError(f"{low:g} is not below {high:g}")
     return low, high
+
+
+def yes_or_no(value: Any) -> bool:
+    """Check for True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither True nor False")
+    return value
 
 
 def optional(check: Check) -> Check:
@@ -135,6 +153,12 @@ CHECKS: Final[Mapping[str, Check]] = {
     "strength": optional(number(0, 1)),
     "guidance_rescale": number(0, 1),
     "guidance_interval": optional(interval),
+    "image_guidance": optional(number(0, MAX_GUIDANCE)),
+    "refine_from": optional(number(0, 1)),
+    "original_size": optional(pair(whole(1, MAX_ORIGINAL))),
+    "crop": optional(pair(whole(0, MAX_ORIGINAL))),
+    "aesthetic": optional(pair(number(0, MAX_AESTHETIC))),
+    "zero_negative": yes_or_no,
 }
 
 
@@ -158,6 +182,12 @@ class GenerateRequest:
     strength: float | None = None  # with a picture to start from: 0 returns it, 1 ignores it
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None  # guide only where sigma is in it: (low, high]
+    image_guidance: float | None = None  # models that edit: how closely to keep to the picture
+    refine_from: float | None = None  # with a refiner: the share of the way down after which it takes over
+    original_size: tuple[int, int] | None = None  # SDXL: width and height before the training's scaling ...
+    crop: tuple[int, int] | None = None  # ... and how much was cut off at the left and at the top
+    aesthetic: tuple[float, float] | None = None  # the refiner: marks out of 10 for prompt and negative
+    zero_negative: bool = False  # an empty negative prompt is zeros, not the encoding of ""
 
     def __post_init__(self) -> None:
         if self.spacing is None:  # "DPM++ 2M Karras" names both
@@ -193,11 +223,11 @@ class GenerateRequest:
 
     def to_json(self) -> dict[str, Any]:
         """Plain strings, numbers and lists, with the schema's number; what was left open stays open."""
-        lists = {
-            "seeds": list(self.seeds),
-            "guidance_interval": self.guidance_interval and [*self.guidance_interval],
+        values = {
+            name: list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
+            for name, value in self._values().items()
         }
-        return {"schema": SCHEMA, **self._values(), **lists}
+        return {"schema": SCHEMA, **values}
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -257,6 +287,11 @@ class GenerateResult:
     seconds: float
     model: str = ""
     model_hash: str = ""  # SHA-256 of the weights file, where it is known
+    refiner: str = ""
+    refiner_hash: str = ""
+    given: tuple[
+        str, ...
+    ] = ()  # beside the request: "image", "mask", "refiner", those that made a difference
     enlarge: int = 1  # saved pictures are shown this many times larger
 
     @property

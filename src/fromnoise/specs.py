@@ -1,14 +1,14 @@
 """A family of models is data: what each network looks like, and the numbers that belong to its weights."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Literal, Self, cast, get_args, get_origin, get_type_hints
 
 from fromnoise.errors import SpecError
 
-Prediction = Literal["eps", "v", "x0", "flow"]
-ScheduleKind = Literal["scaled_linear", "linear", "cosine", "flow"]
+Prediction = Literal["eps", "v", "x0", "flow", "edm"]
+ScheduleKind = Literal["scaled_linear", "linear", "cosine", "flow", "edm"]
 Activation = Literal["quick_gelu", "gelu"]
 Depths = tuple[tuple[int, ...], ...]  # per level, per ResnetBlock: how many transformer layers follow it
 
@@ -212,6 +212,10 @@ class ScheduleSpec(Spec):
     beta_end: float = 0.012
     zero_terminal: bool = False  # Lin et al. 2023 (arXiv:2305.08891)
     shift: float = 1.0  # flow only: Esser et al. 2024, eq. 23 (arXiv:2403.03206)
+    # edm only. Source: Karras et al. 2022, table 1 (arXiv:2206.00364)
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    sigma_data: float = 0.5  # the standard deviation of the latents, in the U-Net's units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,21 +257,14 @@ SD21 = ModelSpec(
     defaults=Defaults(width=768, height=768),
 )
 
+SD21_BASE = replace(SD21, name="sd21-base", prediction="eps", defaults=Defaults())
+
+OPENCLIP_BIGG = ClipSpec(
+    width=1280, heads=20, layers=32, activation="gelu", pad=0, hidden=-2, final_norm=False, projection=1280
+)
 SDXL = ModelSpec(
     name="sdxl",
-    texts=(
-        ClipSpec(hidden=-2, final_norm=False),
-        ClipSpec(
-            width=1280,
-            heads=20,
-            layers=32,
-            activation="gelu",
-            pad=0,
-            hidden=-2,
-            final_norm=False,
-            projection=1280,
-        ),
-    ),
+    texts=(ClipSpec(hidden=-2, final_norm=False), OPENCLIP_BIGG),
     vae=VaeSpec(latent_scale=0.13025),
     unet=UNetSpec(
         multipliers=(1, 2, 4),
@@ -283,6 +280,23 @@ SDXL = ModelSpec(
     defaults=Defaults(width=1024, height=1024),
 )
 
+REFINER = replace(
+    SDXL,
+    name="sdxl-refiner",
+    texts=(OPENCLIP_BIGG,),
+    unet=UNetSpec(
+        base_width=384,
+        down=((0, 0), (4, 4), (4, 4), (0, 0)),
+        mid=4,
+        up=((0, 0, 0), (4, 4, 4), (4, 4, 4), (0, 0, 0)),
+        heads=None,
+        head_width=64,
+        context_width=1280,
+        linear_projection=True,
+        pooled_width=2560,
+    ),
+)
+
 # The same code paths as SD 1.x in a few million parameters: what the tests run on.
 TINY = ModelSpec(
     name="tiny",
@@ -292,4 +306,4 @@ TINY = ModelSpec(
     defaults=Defaults(width=64, height=64, steps=4),
 )
 
-FAMILIES = {spec.name: spec for spec in (SD15, SD21, SDXL, TINY)}
+FAMILIES = {spec.name: spec for spec in (SD15, SD21_BASE, SD21, SDXL, REFINER, TINY)}

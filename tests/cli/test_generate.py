@@ -103,6 +103,53 @@ def test_a_picture_can_be_where_it_starts(fromnoise: FromNoise, model: Path) -> 
     assert same_pixels(Path("hill-1.png"), Path("hill-1-2.png"))
 
 
+def test_a_mask_says_where_to_draw(fromnoise: FromNoise, model: Path) -> None:
+    Image.new("RGB", (32, 32), "red").save("red.png")
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (32, 0, 64, 64))
+    mask.save("right.png")
+    start = ("--model", model, "-i", "red.png", "--mask", "right.png", "--seed", "1", "--size", "32x32")
+    done = fromnoise("a hill", *start, "--steps", "2")
+    assert done.code == 0
+    with Image.open("hill-1.png") as drawn:
+        assert drawn.crop((0, 0, 15, 32)).getcolors() == [(15 * 32, (255, 0, 0))]
+        assert len(drawn.crop((17, 0, 32, 32)).getcolors(9999) or ()) > 50
+    _, *words = shlex.split(done.again[0])
+    assert fromnoise(*words).code == 0
+    assert same_pixels(Path("hill-1.png"), Path("hill-1-2.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--mask", "black.png"), "there is no picture for it to lie on"),
+        (("--mask", "black.png", "-i", "black.png"), "nothing in it is white"),
+        (("--mask", "lost.png", "-i", "black.png"), "lost.png"),
+        (("--refine-from", "0.5"), "there is no refiner"),
+        (("--refiner", "lost.safetensors"), "lost.safetensors"),
+        (("--crop", "0", "8"), "not told about sizes"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    fromnoise: FromNoise, model: Path, words: tuple[str, ...], problem: str
+) -> None:
+    Image.new("RGB", (16, 16)).save("black.png")
+    done = fromnoise("a hill", "--model", model, *words, *FAST)
+    assert done.code in (2, 3, 5)
+    assert problem in done.err
+    assert done.out == ""
+
+
+def test_a_refiner_does_the_last_steps_and_is_named_in_the_file(fromnoise: FromNoise, model: Path) -> None:
+    done = fromnoise("a hill", "--model", model, "--refiner", model, "--seed", "1", *FAST)
+    assert done.code == 0
+    with Image.open("hill-1.png") as image:
+        assert "Refiner: tiny [" in image.info["parameters"]
+        assert "Refiner switch at: 0.8" in image.info["parameters"]
+    assert read_request("hill-1.png").refine_from == 0.8
+    assert "refiner" in fromnoise("info", "hill-1.png").out
+
+
 def test_a_dry_run_shows_what_is_filled_in_and_draws_nothing(
     fromnoise: FromNoise, model: Path, tmp_path: Path
 ) -> None:

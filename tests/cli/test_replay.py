@@ -45,6 +45,23 @@ def test_a_picture_from_a_picture_needs_that_picture(fromnoise: FromNoise, model
     assert done.paths[0].read_bytes() == Path("hill-1.png").read_bytes()
 
 
+def test_a_picture_drawn_with_a_mask_or_a_refiner_needs_them(fromnoise: FromNoise, model: Path) -> None:
+    Image.new("RGB", (16, 24), "red").save("red.png")
+    Image.new("RGB", (16, 24), "white").save("white.png")
+    fromnoise("a hill", "--model", model, "-i", "red.png", "--mask", "white.png", "--seed", "1", *FAST)
+    refused = fromnoise("replay", "hill-1.png", "--model", model, "--image", "red.png")
+    assert (refused.code, "hint: name it: --mask FILE" in refused.err) == (2, True)
+    start = ("--image", "red.png", "--mask", "white.png")
+    done = fromnoise("replay", "hill-1.png", "--model", model, *start)
+    assert done.paths[0].read_bytes() == Path("hill-1.png").read_bytes()
+
+    fromnoise("a hat", "--model", model, "--refiner", model, "--seed", "1", *FAST)
+    refused = fromnoise("replay", "hat-1.png", "--model", model)
+    assert (refused.code, "hint: name it: --refiner FILE" in refused.err) == (2, True)
+    done = fromnoise("replay", "hat-1.png", "--model", model, "--refiner", model)
+    assert done.paths[0].read_bytes() == Path("hat-1.png").read_bytes()
+
+
 def test_info_tells_how_a_picture_was_made(fromnoise: FromNoise, model: Path) -> None:
     fromnoise("a red house", "--model", model, "--seed", "5", "--enlarge", "2", *FAST)
     said = fromnoise("info", "red-house-5.png")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mapping import IMAGE, TEXT
 from parity import TOLERANCE, noise, relative_error, share_weights
+from peers import text_encoder
 from torch import Tensor
 
 from fromnoise.nets.clip import ImageTower, TextTransformer
@@ -24,21 +25,7 @@ def small(spec: ClipSpec, width: int = 32) -> ClipSpec:
 
 
 def twins(spec: ClipSpec) -> tuple[TextTransformer, Any]:
-    config = transformers.CLIPTextConfig(
-        vocab_size=spec.vocab,
-        max_position_embeddings=spec.context,
-        hidden_size=spec.width,
-        intermediate_size=4 * spec.width,
-        num_attention_heads=spec.heads,
-        num_hidden_layers=spec.layers,
-        hidden_act=spec.activation,
-        projection_dim=spec.projection or spec.width,
-        bos_token_id=spec.end - 1,
-        eos_token_id=spec.end,
-        pad_token_id=spec.pad,
-    )
-    projects = spec.projection is not None
-    theirs = (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
+    theirs = text_encoder(spec)
     ours = TextTransformer(spec)
     share_weights(theirs, ours, TEXT)
     return ours, theirs
@@ -63,8 +50,10 @@ def test_sd1_reads_the_last_state_behind_the_final_norm(spec: ClipSpec) -> None:
     assert relative_error(found.pooled, wanted.pooler_output) <= TOLERANCE
 
 
-def test_sd2_reads_the_state_before_the_last_behind_the_final_norm() -> None:
-    spec = small(SD21.texts[0])
+@pytest.mark.parametrize(
+    "spec", [small(SD21.texts[0]), pytest.param(SD21.texts[0], marks=pytest.mark.slow)], ids=["tiny", "full"]
+)
+def test_sd2_reads_the_state_before_the_last_behind_the_final_norm(spec: ClipSpec) -> None:
     ours, theirs = twins(spec)
     found, wanted = ours(texts(spec)), theirs(texts(spec), output_hidden_states=True)
     before_last = theirs.text_model.final_layer_norm(wanted.hidden_states[-2])
@@ -72,13 +61,21 @@ def test_sd2_reads_the_state_before_the_last_behind_the_final_norm() -> None:
     assert relative_error(found.pooled, wanted.text_embeds) <= TOLERANCE
 
 
-def test_sdxl_reads_two_encoders_side_by_side_without_the_final_norm() -> None:
-    pairs = [twins(small(spec, width)) for spec, width in zip(SDXL.texts, (32, 48), strict=True)]
+@pytest.mark.parametrize(
+    "specs",
+    [
+        tuple(small(spec, width) for spec, width in zip(SDXL.texts, (32, 48), strict=True)),
+        pytest.param(SDXL.texts, marks=pytest.mark.slow),
+    ],
+    ids=["tiny", "full"],
+)
+def test_sdxl_reads_two_encoders_side_by_side_without_the_final_norm(specs: tuple[ClipSpec, ...]) -> None:
+    pairs = [twins(spec) for spec in specs]
     tokens = [texts(ours.spec) for ours, _ in pairs]
     found = [ours(t) for (ours, _), t in zip(pairs, tokens, strict=True)]
     wanted = [theirs(t, output_hidden_states=True) for (_, theirs), t in zip(pairs, tokens, strict=True)]
     context = torch.cat([states.hidden_states[-2] for states in wanted], dim=-1)
-    assert context.shape[-1] == 32 + 48
+    assert context.shape[-1] == sum(spec.width for spec in specs)
     assert relative_error(torch.cat([states.context for states in found], dim=-1), context) <= TOLERANCE
     assert relative_error(found[-1].pooled, wanted[-1].text_embeds) <= TOLERANCE
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mapping import unet_names
 from parity import TOLERANCE, noise, relative_error, share_weights
+from peers import NUMBER_WIDTH, unet
 
 from fromnoise.nets.blocks import time_features
 from fromnoise.nets.diffusion import UNet
@@ -44,29 +45,14 @@ CASES = [
     pytest.param(replace(SD1, in_channels=9), (8, 16), id="inpaint"),
     pytest.param(replace(SD1, guidance_width=20), SQUARE, id="lcm"),
     pytest.param(SHORT, SQUARE, id="without middle"),
-    pytest.param(SD15.unet, (32, 32), id="full", marks=pytest.mark.slow),
+    pytest.param(SD15.unet, (32, 32), id="full sd1", marks=pytest.mark.slow),
+    pytest.param(SD21.unet, (32, 32), id="full sd2", marks=pytest.mark.slow),
+    pytest.param(SDXL.unet, (32, 32), id="full sdxl", marks=pytest.mark.slow),  # 11 GB of memory
 ]
 
 
-def oracle(spec: UNetSpec) -> Any:
-    return diffusers.UNet2DConditionModel(
-        in_channels=spec.in_channels,
-        out_channels=spec.out_channels,
-        block_out_channels=tuple(spec.widths),
-        layers_per_block=len(spec.down[0]),
-        down_block_types=tuple("CrossAttnDownBlock2D" if any(d) else "DownBlock2D" for d in spec.down),
-        mid_block_type="UNetMidBlock2DCrossAttn" if spec.mid else None,
-        up_block_types=tuple("CrossAttnUpBlock2D" if any(d) else "UpBlock2D" for d in spec.up),
-        transformer_layers_per_block=tuple(max(d) or spec.mid for d in spec.down),  # the last is the middle's
-        attention_head_dim=tuple(map(spec.heads_for, spec.widths)),  # their name for the number of heads
-        cross_attention_dim=spec.context_width,
-        use_linear_projection=spec.linear_projection,
-        norm_num_groups=spec.groups,
-        time_cond_proj_dim=spec.guidance_width,
-        addition_embed_type="text_time" if spec.pooled_width else None,
-        addition_time_embed_dim=FEATURES,
-        projection_class_embeddings_input_dim=spec.pooled_width,
-    )
+def feature_width(spec: UNetSpec) -> int:
+    return NUMBER_WIDTH if spec.pooled_width == SDXL.unet.pooled_width else FEATURES
 
 
 def test_time_features_are_rounded_as_those_of_the_published_models() -> None:
@@ -78,14 +64,15 @@ def test_time_features_are_rounded_as_those_of_the_published_models() -> None:
 @pytest.mark.parametrize(("spec", "size"), CASES)
 def test_the_unet_is_that_of_its_family(spec: UNetSpec, size: tuple[int, int]) -> None:
     with torch.device("meta"):
-        theirs, ours = oracle(spec), UNet(spec)
+        theirs, ours = unet(spec, feature_width(spec)), UNet(spec)
     share_weights(theirs, ours, unet_names(spec))
 
     latents, context = noise(2, spec.in_channels, *size), noise(2, 7, spec.context_width)
     times = torch.tensor([0.5, 981.0])
-    text, numbers = noise(2, POOLED_TEXT), torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
-    features = time_features(numbers.flatten(), FEATURES).reshape(2, -1)
-    pooled = torch.cat([text, features], dim=1) if spec.pooled_width else None
+    text = noise(2, spec.pooled_width - NUMBERS * feature_width(spec)) if spec.pooled_width else None
+    numbers = torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
+    features = time_features(numbers.flatten(), feature_width(spec)).reshape(2, -1)
+    pooled = None if text is None else torch.cat([text, features], dim=1)
     guidance = noise(2, spec.guidance_width) if spec.guidance_width else None
 
     wanted = theirs(

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mapping import vae_names
 from parity import TOLERANCE, noise, relative_error, share_weights
+from peers import vae
 from torch import nn
 
 from fromnoise.nets.decoder import Decoder
@@ -24,23 +25,12 @@ pytestmark = pytest.mark.oracle
         pytest.param(replace(TINY.vae, multipliers=(1, 2), blocks=1, latent_channels=6), id="shallow"),
         pytest.param(replace(TINY.vae, mid_attention=False), id="without attention"),
         pytest.param(replace(TINY.vae, patch=2, multipliers=(1, 2, 4)), id="patches"),
-        pytest.param(SD15.vae, id="full", marks=pytest.mark.slow),
+        pytest.param(SD15.vae, id="full", marks=pytest.mark.slow),  # the same network in SD 2.x and SDXL
     ],
 )
 def test_the_autoencoder_is_that_of_stable_diffusion(spec: VaeSpec) -> None:
-    channels, levels = 3 * spec.patch**2, len(spec.multipliers)
+    theirs = vae(spec)
     with torch.device("meta"):
-        theirs = diffusers.AutoencoderKL(
-            in_channels=channels,
-            out_channels=channels,
-            latent_channels=spec.latent_channels,
-            block_out_channels=tuple(spec.widths),
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            layers_per_block=spec.blocks,
-            norm_num_groups=spec.groups,
-            mid_block_add_attention=spec.mid_attention,
-        )
         ours = nn.ModuleDict({"encoder": Encoder(spec), "decoder": Decoder(spec)})
     share_weights(theirs, ours, vae_names(spec))
 

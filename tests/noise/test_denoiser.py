@@ -215,6 +215,39 @@ def test_conditionings_join_row_by_row() -> None:
         Conditioning(a, a[:, 0]).cat(Conditioning(b))
 
 
+def test_what_is_told_beside_the_text_joins_too() -> None:
+    text, scale, picture = random(1, 7, 5), random(1, 6), random(1, 5, 8, 8)
+    one = Conditioning(text, None, scale, picture)
+    many = one.cat(one.expand(2))
+    assert many.guidance is not None
+    assert many.beside is not None
+    assert (many.context.shape, many.guidance.shape, many.beside.shape) == ((3, 7, 5), (3, 6), (3, 5, 8, 8))
+    assert torch.equal(many.beside[2], picture[0])
+    with pytest.raises(AssertionError, match="beside"):
+        one.cat(Conditioning(text, None, scale))
+
+
+def test_channels_beside_the_latents_are_shown_as_they_are() -> None:
+    seen: list[Tensor] = []
+
+    def unet(z: Tensor, t: Tensor, context: Tensor, pooled: None, guidance: Tensor) -> Tensor:
+        seen.extend((z, guidance))
+        return torch.zeros_like(z[:, :4])
+
+    process, x, picture, scale = (
+        process_of(CURVED, "eps"),
+        random(3, 4, 8, 8),
+        random(3, 5, 8, 8),
+        random(3, 6),
+    )
+    cond = Conditioning(COND.context, None, scale, picture)
+    x0 = process.denoiser(unet)(x, torch.full((3,), 5.0), cond)
+    assert x0.shape == x.shape
+    assert torch.equal(seen[0][:, :4], process.shown(x, torch.full((3,), 5.0)))
+    assert torch.equal(seen[0][:, 4:], picture)
+    assert seen[1] is scale
+
+
 def test_one_prompt_serves_many_pictures() -> None:
     context = random(1, 7, 5)
     many = Conditioning(context, context[:, 0]).expand(4)

@@ -5,7 +5,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fromnoise.noise.denoiser import Conditioning
-from fromnoise.noise.guidance import guided, interval, masked, rescaled, unguided
+from fromnoise.noise.guidance import (
+    edited,
+    guided,
+    handed_over,
+    interval,
+    masked,
+    rescaled,
+    scale_features,
+    told,
+    unguided,
+)
 from fromnoise.noise.samplers import SAMPLERS, euler
 
 SHAPE = (2, 4, 6, 6)
@@ -92,6 +102,63 @@ def test_an_interval_saves_the_evaluations_outside_it() -> None:
     for step in steps:
         expected = U + 4 * (C - U) if 0.3 < step.sigma <= 3.0 else C
         torch.testing.assert_close(step.x0, expected)
+
+
+class Editor(Answers):
+    """Answers that tell apart who sees the text, the picture, both."""
+
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Conditioning) -> Tensor:
+        assert cond.beside is not None
+        return super().__call__(x, sigma, cond) + cond.beside
+
+
+PICTURE = random(7)
+TOLD, UNTOLD = (Conditioning(cond.context, beside=PICTURE) for cond in (COND, UNCOND))
+
+
+@given(scale=st.floats(0, 20), picture_scale=st.floats(0, 5))
+def test_editing_is_guided_twice(scale: float, picture_scale: float) -> None:
+    x0 = edited(Editor(), TOLD, UNTOLD, scale, picture_scale)(X, 1.0)
+    neither, picture, both = U, U + PICTURE, C + PICTURE
+    # Brooks et al. 2023, eq. 3
+    expected = neither + picture_scale * (picture - neither) + scale * (both - picture)
+    torch.testing.assert_close(x0, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_editing_evaluates_three_rows_a_picture_and_one_without_guidance() -> None:
+    editor = Editor()
+    edited(editor, TOLD, UNTOLD, 7.5, 1.5)(X, 1.0)
+    assert torch.equal(edited(editor, TOLD, UNTOLD, 1, 1)(X, 1.0), C + PICTURE)
+    assert editor.batches == [6, 2]
+
+
+def test_editing_applies_its_rescale() -> None:
+    x0 = edited(Editor(), TOLD, UNTOLD, 9.0, 1.5, rescale=1.0)(X, 1.0)
+    torch.testing.assert_close(x0.std((1, 2, 3)), (C + PICTURE).std((1, 2, 3)))
+
+
+def test_a_distilled_network_is_told_the_scale_and_asked_once() -> None:
+    seen: list[Conditioning] = []
+    denoise = told(lambda x, sigma, cond: seen.append(cond) or x, COND, 7.5, 20)
+    denoise(X, 1.0)
+    (cond,) = seen
+    assert cond.guidance is not None
+    assert torch.equal(cond.guidance, scale_features(7.5, 20).expand(2, -1))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("width", [20, 21, 256])
+def test_features_of_the_scale_are_those_of_the_published_model(width: int) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.LatentConsistencyModelPipeline.get_guidance_scale_embedding
+    for scale in (0.0, 1.0, 1.7, 7.5, 14.0):
+        wanted = theirs(None, torch.tensor([scale - 1]), embedding_dim=width)
+        torch.testing.assert_close(scale_features(scale, width), wanted, atol=1e-6, rtol=0)
+
+
+def test_one_network_hands_over_to_another_below_a_level() -> None:
+    denoise = handed_over(lambda x, sigma: C, lambda x, sigma: U, 1.0)
+    assert [denoise(X, sigma) is C for sigma in (9.0, 1.0, 0.99, 0.1)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

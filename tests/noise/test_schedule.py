@@ -19,6 +19,7 @@ SPECS = {
     "flow": ScheduleSpec(kind="flow"),
     "flow_shifted": ScheduleSpec(kind="flow", shift=3.0),
     "short": ScheduleSpec(steps=50),
+    "edm": ScheduleSpec(kind="edm"),
 }
 PURE = ("zero_terminal", "flow", "flow_shifted")
 

@@ -12,6 +12,9 @@ from fromnoise.score import OracleReader, load_oracle, save_oracle
 from fromnoise.score import oracle as room
 from fromnoise.score.oracle import words_of
 from fromnoise.train.presets import oracle_spec
+from fromnoise.weights.detect import detect
+from fromnoise.weights.model_loader import load_model
+from fromnoise.weights.stored import open_weights
 from fromnoise.world import FULL, SMALL, Mix, World, sample_scene, scene_seed
 from fromnoise.world.check import sightings
 from fromnoise.world.render import render
@@ -173,3 +176,11 @@ def test_a_file_that_is_no_oracle_is_refused(file: Path) -> None:
 def test_saving_into_nowhere_is_one_clear_error(oracle: Oracle, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
         save_oracle(oracle, tmp_path / "no" / "oracle.safetensors")
+
+
+def test_a_checker_that_is_asked_to_draw_is_called_by_its_name(file: Path) -> None:
+    with open_weights(file) as stored:
+        assert detect(stored).kind == "checker"
+    with pytest.raises(WeightsError, match="cannot draw: it is a checker") as caught:
+        load_model(file)
+    assert "--oracle" in caught.value.hint

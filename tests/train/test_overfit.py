@@ -11,7 +11,7 @@ from fromnoise.train.presets import TINY_RUN
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.unet import LatentPool, UNetTask
 
-COUNT, STEPS = 8, 110
+COUNT, STEPS = 8, 150
 RECIPE = Recipe(steps=STEPS, batch=16, lr=8e-3, warmup=10, held_out=COUNT, ema=0.10)
 IGNORANT = 1.6  # the least loss of who knows neither picture nor text: the mean of 1 / (t^2 + (1 - t)^2)
 

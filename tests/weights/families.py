@@ -1,30 +1,19 @@
 """Every U-Net and model that files are known to hold, at full size, and the same shapes at a tiny one."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fromnoise.nets.diffusion import UNet
-from fromnoise.specs import SD15, SD21, SDXL, ClipSpec, ModelSpec, UNetSpec
-from fromnoise.weights.native import Uninitialised
+from fromnoise.specs import REFINER, SD15, SD21, SDXL, ClipSpec, ModelSpec, UNetSpec
+from fromnoise.weights.native import Parts, Uninitialised
+from fromnoise.weights.stored import Stored
 
 SD1, SD2, XL = SD15.unet, SD21.unet, SDXL.unet
-REFINER = replace(
-    SDXL,
-    name="refiner",
-    texts=SDXL.texts[1:],
-    unet=replace(
-        XL,
-        base_width=384,
-        multipliers=(1, 2, 4, 4),
-        down=((0, 0), (4, 4), (4, 4), (0, 0)),
-        mid=4,
-        up=((0, 0, 0), (4, 4, 4), (4, 4, 4), (0, 0, 0)),
-        context_width=1280,
-        pooled_width=2560,
-    ),
-)
 PAIRS = ((1, 1),) * 3
 UNETS: dict[str, UNetSpec] = {
     "sd1": SD1,
@@ -164,3 +153,35 @@ def meta_state(spec: UNetSpec) -> dict[str, Any]:
     """Names and shapes of our U-Net, without memory."""
     with torch.device("meta"), Uninitialised():
         return {f"unet.{name}": tensor for name, tensor in UNet(spec).state_dict().items()}
+
+
+def meta_parts(spec: ModelSpec) -> dict[str, Tensor]:
+    """Names and shapes of our whole model, without memory."""
+    with torch.device("meta"), Uninitialised():
+        return Parts.blank(spec).state()
+
+
+def stored_of(
+    tensors: Mapping[str, Tensor | tuple[int, ...]],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    path: Path = Path("model.safetensors"),
+) -> Stored:
+    """As if a file held these; a shape stands for a tensor without numbers, which may not be read."""
+    state = {n: torch.empty(t, device="meta") if isinstance(t, tuple) else t for n, t in tensors.items()}
+
+    def read(name: str) -> Tensor:
+        assert state[name].device.type != "meta", f"{name} was read"
+        return state[name]
+
+    return Stored(
+        path.name,
+        path,
+        "folder" if configs else "safetensors",
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        {name: tensor.dtype for name, tensor in state.items()},
+        metadata or {},
+        configs or {},
+        fetch=read,
+    )

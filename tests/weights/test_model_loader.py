@@ -1,11 +1,13 @@
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+from on_disk import same
 
 from fromnoise import weights
-from fromnoise.errors import StorageError, WeightsError
+from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.pipeline import load
 from fromnoise.specs import TINY
 from fromnoise.weights import model_loader
@@ -60,13 +62,29 @@ def test_a_file_is_loaded_by_its_path(shipped: Path) -> None:
     assert load(str(shipped / "model.safetensors"))("a red house", steps=1).model == "tiny"
 
 
-def test_what_is_no_model_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="there is no model 'magic'"):
-        load_model("magic")
-    (tmp_path / "model.ckpt").write_bytes(b"\x80\x02.")
-    for path in (tmp_path, tmp_path / "model.ckpt"):
-        with pytest.raises(WeightsError, match=r"is not a single .safetensors file"):
-            load_model(path)
+def test_what_is_not_there_is_a_matter_of_storage(tmp_path: Path) -> None:
+    for name in ("magic", "x" * 4096, "a\0b"):
+        with pytest.raises(StorageError, match="there is no model '"):
+            load_model(name)
+    (tmp_path / "model.ckpt").touch()
+    with pytest.raises(WeightsError, match="is empty"):
+        load_model(tmp_path / "model.ckpt")
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_opened(shipped: Path) -> None:
+    with pytest.raises(RequestError, match="prediction: 'epsilon' is unknown; did you mean 'eps'"):
+        load_model(shipped / "model.safetensors", prediction="epsilon")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="ema: the embedded model has no use for it"):
+        load_model(ema=True)
+
+
+def test_the_prediction_of_our_own_file_can_be_overruled(shipped: Path) -> None:
+    file = shipped / "model.safetensors"
+    plain, overruled = load_model(file), load_model(file, prediction="v")
+    assert overruled.spec == replace(plain.spec, prediction="v")
+    assert overruled.tokenizers == plain.tokenizers
+    assert overruled.sha256 == plain.sha256 != ""
+    assert same(overruled, plain)
 
 
 def test_the_type_follows_the_device_unless_it_is_given() -> None:

@@ -125,7 +125,7 @@ def false_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
         (add_one, "holds 1 tensors that its spec has no place for, first: 'unet.extra'"),
         (reshape_one, r"'decoder.leave.bias' in .* has the shape \(4,\), not \(3,\)"),
         (newer, "has format 2, not 1"),
-        (no_spec, "describes no model we can build: 'spec'"),
+        (no_spec, "is damaged: it lacks 'spec'"),
         (strange_spec, "ModelSpec has no field 'colour'"),
         (false_spec, "describes no model we can build"),
     ],

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fromnoise.cli.models import model_folders
 from fromnoise.cli.naming import again, check_target, target
-from fromnoise.cli.options import Asked
+from fromnoise.cli.options import MODEL_FIELDS, Asked
 from fromnoise.cli.screen import Screen
 from fromnoise.events import Denoised, Encoded, Finished, Loaded
 from fromnoise.request import GenerateRequest, GenerateResult, Picture
@@ -22,17 +23,20 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
     """
     for request in requests:
         check_target(target(asked.out, request.prompt))
-    picture = source(asked.image)
+    picture, mask = source(asked.image), mask_of(asked.mask)
     with screen.progress("loading"):
-        pipe = opened(asked)
+        asked = located(asked)
+        special = {name: getattr(asked, name) for name in MODEL_FIELDS if name != "model"}
+        pipe = opened(asked, asked.model, **special | {"ema": bool(asked.ema)})
+        refiner = None if asked.refiner is None else opened(asked, asked.refiner)
     if expect and pipe.model_hash not in ("", expect):
         screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
     if asked.dry_run:
         for request in requests:
-            screen.record(pipe.settled(request, picture)[0].to_json())
+            screen.record(pipe.settled(request, picture, mask, refiner).to_json())
         return
     with screen.progress("drawing"):
-        Run(pipe, asked, screen, picture).draw(requests)
+        Run(pipe, asked, screen, picture, mask, refiner).draw(requests)
 
 
 def source(path: Path | None) -> Picture | None:
@@ -44,22 +48,58 @@ def source(path: Path | None) -> Picture | None:
     return read_picture(path)
 
 
-def opened(asked: Asked) -> "Pipeline":
-    """The model, ready to draw."""
+def mask_of(path: Path | None) -> Picture | None:
+    """Where to draw, in white."""
+    if path is None:
+        return None
+    from fromnoise.images.masks import read_mask
+
+    return read_mask(path)
+
+
+def located(asked: Asked) -> Asked:
+    """With paths in place of names where --models-dir finds them, so that `again` finds them without."""
+    if not asked.models_dir:
+        return asked
+    from fromnoise.weights.library import find_model
+    from fromnoise.weights.model_loader import EMBEDDED
+
+    folders = model_folders(asked.models_dir)
+    named = {name: getattr(asked, name) for name in ("model", "refiner", "vae")}
+    paths = {
+        name: str(find_model(word, folders, role="VAE" if name == "vae" else "model"))
+        for name, word in named.items()
+        if word not in (None, EMBEDDED)
+    }
+    return replace(asked, **paths, models_dir=())
+
+
+def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":
+    """A model, ready to draw."""
     import torch
 
     from fromnoise.pipeline import load
 
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    return load(asked.model, device=asked.device or "cpu", dtype=asked.dtype or "auto")
+    device, dtype = asked.device or "cpu", asked.dtype or "auto"
+    return load(model, device, dtype, folders=model_folders(), **special)
 
 
 class Run:
     """All that one command line asks for; a picture is on the disk before the next one begins."""
 
-    def __init__(self, pipe: "Pipeline", asked: Asked, screen: Screen, picture: Picture | None) -> None:
-        self.pipe, self.asked, self.screen, self.picture = pipe, asked, screen, picture
+    def __init__(
+        self,
+        pipe: "Pipeline",
+        asked: Asked,
+        screen: Screen,
+        picture: Picture | None,
+        mask: Picture | None,
+        refiner: "Pipeline | None",
+    ) -> None:
+        self.pipe, self.asked, self.screen = pipe, asked, screen
+        self.picture, self.mask, self.refiner = picture, mask, refiner
         self.written: set[Path] = set()
 
     def draw(self, requests: Sequence[GenerateRequest]) -> None:
@@ -75,7 +115,7 @@ class Run:
 
     def draw_one(self, request: GenerateRequest, number: int, of: int, *, is_new: bool) -> None:
         """Draw one batch, told as it goes."""
-        for event in self.pipe.stream(request, self.picture):
+        for event in self.pipe.stream(request, self.picture, self.mask, self.refiner):
             match event:
                 case Loaded() if number == 0:
                     self.screen.say(f"{event.model} · {event.device} · {event.dtype}")

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -12,6 +12,8 @@ from fromnoise.cli.commands import Command
 from fromnoise.cli.options import FILE
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.tables import columns
+
+MAKERS: Final = ("model", "model_hash", "refiner", "refiner_hash", "version")
 
 
 @click.command(cls=Command)
@@ -44,15 +46,20 @@ def facts_of(png: Path) -> dict[str, Any]:
     }
 
 
-def made_by(png: Path) -> dict[str, str]:
-    """The model and the version of fromnoise; empty where another program drew the picture."""
+def record_in(png: Path) -> Mapping[str, Any]:
+    """Our own record of how a picture was made; empty where another program drew it."""
     from fromnoise.images.metadata import OURS
     from fromnoise.images.pixels import opened
 
     with opened(png) as image:
         image.load()
-        record: Mapping[str, Any] = json.loads(image.info.get(OURS, "{}"))
-    return {name: str(record[name]) for name in ("model", "model_hash", "version") if record.get(name)}
+        return json.loads(image.info.get(OURS, "{}"))
+
+
+def made_by(png: Path) -> dict[str, str]:
+    """The models and the version of fromnoise; empty where another program drew the picture."""
+    record = record_in(png)
+    return {name: str(record[name]) for name in MAKERS if record.get(name)}
 
 
 def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -64,6 +71,6 @@ def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seed", ", ".join(map(str, request["seeds"]))
     if request["width"]:
         yield "size", f"{request['width']}x{request['height']}, saved as {facts['width']}x{facts['height']}"
-    for name in ("model", "model_hash", "version", "again"):
+    for name in (*MAKERS, "again"):
         if name in facts:
             yield name.replace("_", " "), facts[name]

@@ -60,4 +60,6 @@ def option(name: str, value: Any) -> Iterator[str]:
     if value is None:
         return
     yield f"--{name.replace('_', '-')}"
+    if value is True:  # a flag
+        return
     yield from map(str, cast(tuple[Any, ...], value) if isinstance(value, tuple) else (value,))

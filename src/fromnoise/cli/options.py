@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 SEED_BITS: Final = 32  # of a seed we choose: short enough to type
 MAX_ENLARGE: Final = 16
 
+MODELS_VARIABLE: Final = "FROMNOISE_MODELS"  # folders, with a colon (on Windows a semicolon) between them
+
 # what AUTOMATIC1111, diffusers, stable-diffusion.cpp and mflux call our options
 SYNONYMS: Final[Mapping[str, str]] = {
     "cfg": "guidance",
@@ -29,6 +31,10 @@ SYNONYMS: Final[Mapping[str, str]] = {
     "schedule": "spacing",
     "negative-prompt": "negative",
     "init-image": "image",
+    "mask-image": "mask",
+    "image-guidance-scale": "image-guidance",
+    "denoising-start": "refine-from",
+    "refiner-switch-at": "refine-from",
     "denoising-strength": "strength",
     "batch-count": "count",
     "repeats": "count",
@@ -70,6 +76,15 @@ def completing(names: Sequence[str]) -> Callable[..., list[str]]:
 
 
 FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+models_dir_option = click.option(
+    "--models-dir",
+    type=FOLDER,
+    multiple=True,
+    metavar="DIR",
+    help=f"Look for names here too; other folders: {MODELS_VARIABLE}.",
+)
 
 REQUEST_OPTIONS = (
     click.option("--seed", type=seeds, multiple=True, metavar="N[,N…]", help="A picture each; else random."),
@@ -87,6 +102,7 @@ REQUEST_OPTIONS = (
     ),
     click.option("-i", "--image", type=FILE, metavar="FILE", help="A picture to start from."),
     click.option("--strength", type=float, metavar="S", help="0 keeps that picture, 1 ignores it."),
+    click.option("--mask", type=FILE, metavar="FILE", help="Draw only where this picture is white."),
     click.option("--guidance-rescale", type=float, metavar="R", help="0 to 1; tames a large guidance."),
     click.option(
         "--guidance-interval",
@@ -94,6 +110,37 @@ REQUEST_OPTIONS = (
         metavar="LOW HIGH",
         help="Guide at these sigmas only.",
     ),
+    click.option(
+        "--image-guidance", type=float, metavar="G", help="Of models that edit: more keeps more; else 1.5."
+    ),
+    click.option("--refiner", metavar="PATH|NAME", help="Another model, which does the last steps."),
+    click.option(
+        "--refine-from", type=float, metavar="F", help="After this share of the noise: 0 to 1; else 0.8."
+    ),
+    click.option(
+        "--original-size", type=(int, int), metavar="W H", help="SDXL: draw as if scaled from this size."
+    ),
+    click.option("--crop", type=(int, int), metavar="X Y", help="SDXL: draw as if cropped here; else 0 0."),
+    click.option(
+        "--aesthetic",
+        type=(float, float),
+        metavar="P N",
+        help="SDXL's refiner: marks for prompt and negative; else 6 2.5.",
+    ),
+    click.option(
+        "--zero-negative",
+        is_flag=True,
+        default=None,
+        help="An empty negative is zeros, as in diffusers' SDXL.",
+    ),
+)
+MODEL_OPTIONS = (
+    click.option("--model", metavar="PATH|NAME", help="A file, a folder or a name; else the embedded model."),
+    models_dir_option,
+    click.option("--prediction", metavar="P", help="What the model says, if its file does not: eps, v …"),
+    click.option("--ema", is_flag=True, default=None, help="Take the running averages of its weights."),
+    click.option("--vae", metavar="PATH|NAME", help="Take the autoencoder from this file or folder."),
+    click.option("--variant", metavar="NAME", help="Of a diffusers folder with several: fp16 …"),
 )
 OUTPUT_OPTIONS = (
     click.option(
@@ -106,7 +153,6 @@ OUTPUT_OPTIONS = (
         metavar="N",
         help="Save N times larger.",
     ),
-    click.option("--model", metavar="FILE", help="A .safetensors by fromnoise; else the embedded model."),
     click.option("--device", metavar="NAME", help="cpu, cuda, mps or auto; else cpu."),
     click.option("--dtype", metavar="NAME", help="float32, bfloat16, float16 or auto."),
     whole_option("--threads", low=1, help="CPU threads to use."),
@@ -114,6 +160,7 @@ OUTPUT_OPTIONS = (
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
     click.option("--dry-run", is_flag=True, help="Print the settings as JSON; draw nothing."),
 )
+MODEL_FIELDS: Final = ("model", "prediction", "ema", "vae", "variant")
 REQUEST_FIELDS: Final = (
     "steps",
     "guidance",
@@ -125,6 +172,12 @@ REQUEST_FIELDS: Final = (
     "strength",
     "guidance_rescale",
     "guidance_interval",
+    "image_guidance",
+    "refine_from",
+    "original_size",
+    "crop",
+    "aesthetic",
+    "zero_negative",
 )
 
 
@@ -145,10 +198,23 @@ class Asked:
     strength: float | None
     guidance_rescale: float | None
     guidance_interval: tuple[float, float] | None
+    mask: Path | None
+    image_guidance: float | None
+    refiner: str | None
+    refine_from: float | None
+    original_size: tuple[int, int] | None
+    crop: tuple[int, int] | None
+    aesthetic: tuple[float, float] | None
+    zero_negative: bool | None
     out: Path | None
     force: bool
     enlarge: int | None
     model: str | None
+    models_dir: tuple[Path, ...]
+    prediction: str | None
+    ema: bool | None
+    vae: str | None
+    variant: str | None
     device: str | None
     dtype: str | None
     threads: int | None
@@ -181,7 +247,7 @@ class Asked:
 
     def repeating(self, request: GenerateRequest, seed: int) -> dict[str, Any]:
         """The options of the command that draws one picture of this request again."""
-        names = ("image", "enlarge", "model", "device", "dtype")
+        names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, "device", "dtype")
         default = GenerateRequest(prompt="")
         fields = {name: getattr(request, name) for name in REQUEST_FIELDS}
         changed = {name: v for name, v in fields.items() if v != getattr(default, name)}
@@ -190,7 +256,7 @@ class Asked:
 
 def drawing_options(command: F) -> F:
     """Give a command everything that `Asked` holds, but the count."""
-    for option in reversed((*REQUEST_OPTIONS, *OUTPUT_OPTIONS)):
+    for option in reversed((*REQUEST_OPTIONS, *MODEL_OPTIONS, *OUTPUT_OPTIONS)):
         command = option(command)
     return command
 

@@ -8,7 +8,7 @@ import click
 
 from fromnoise.cli.commands import Command
 from fromnoise.cli.drawing import draw_all
-from fromnoise.cli.info import made_by
+from fromnoise.cli.info import made_by, record_in
 from fromnoise.cli.options import FILE, Asked, drawing_options, ours
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError
@@ -21,7 +21,7 @@ from fromnoise.request import GenerateRequest
 def command(png: Path, **options: Any) -> None:
     """Draw the picture in PNG again, exactly; options change what they name and nothing else.
 
-    A picture that began from another one needs that one: --image FILE.
+    A picture that began from another one needs that one: --image FILE, and so with --mask and --refiner.
     """
     from fromnoise.images.metadata import read_request
 
@@ -31,6 +31,10 @@ def command(png: Path, **options: Any) -> None:
     if request.strength not in (None, 1) and asked.image is None:
         problem = f"{png.name} began from another picture"
         raise RequestError({"image": problem}, hint="name it: --image FILE")
+    for name in record_in(png).get("given", ()):
+        if getattr(asked, name, None) is None:
+            problem = f"{png.name} was drawn with one"
+            raise RequestError({name: problem}, hint=f"name it: --{name} FILE")
     times = asked.enlarge or shown_times(png, found)
     expect = made_by(png).get("model_hash", "")
     draw_all([request], replace(asked, enlarge=times), Screen(quiet=asked.quiet), expect=expect)

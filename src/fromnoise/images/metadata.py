@@ -42,6 +42,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "CFG scale": "guidance",
     "Seed": "seeds",
     "Denoising strength": "strength",
+    "Refiner switch at": "refine_from",
 }
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
@@ -106,6 +107,10 @@ def _details(result: GenerateResult, picture: Picture) -> Iterator[tuple[str, st
         yield "Model", _quoted(result.model)
     if request.strength is not None:
         yield "Denoising strength", f"{request.strength:g}"
+    if request.refine_from is not None:
+        short = result.refiner_hash[:HASH_LENGTH]
+        yield "Refiner", _quoted(f"{result.refiner} [{short}]" if short else result.refiner)
+        yield "Refiner switch at", f"{request.refine_from:g}"
     yield "RNG", "CPU"  # else readers take it for GPU noise
     yield "Version", f"fromnoise {VERSION}"
     if short_hash:
@@ -123,11 +128,13 @@ def _quoted(value: str) -> str:
 
 def _record(result: GenerateResult, picture: Picture) -> dict[str, Any]:
     """What makes this one picture again: it depends on its own seed alone."""
+    others = {"refiner": result.refiner, "refiner_hash": result.refiner_hash, "given": list(result.given)}
     return {
         "request": result.request.to_json() | {"seeds": [picture.seed]},
         "model": result.model,
         "model_hash": result.model_hash,
         "version": VERSION,
+        **{name: value for name, value in others.items() if value},
     }
 
 

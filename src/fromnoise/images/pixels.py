@@ -60,9 +60,9 @@ def to_image(picture: Picture) -> Image.Image:
     return Image.frombytes("RGB", (picture.width, picture.height), picture.rgb)
 
 
-def from_image(image: Image.Image) -> Picture:
-    """From a PIL image of any mode; transparency becomes white."""
-    flat = _flat(image)
+def from_image(image: Image.Image, *, page: str = "white") -> Picture:
+    """From a PIL image of any mode; what is transparent shows the page."""
+    flat = _flat(image, page)
     return Picture(flat.width, flat.height, flat.tobytes())
 
 
@@ -137,10 +137,10 @@ def _identified(file: BinaryIO, name: str) -> Image.Image:
     return image
 
 
-def _flat(image: Image.Image) -> Image.Image:
+def _flat(image: Image.Image, page: str) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey: `convert` would cut off, not scale
         image = image.convert("I").point(lambda grey: grey * (1 / 257)).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    page = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+    below = Image.new("RGBA", image.size, page)
+    return Image.alpha_composite(below, image.convert("RGBA")).convert("RGB")

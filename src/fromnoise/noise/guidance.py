@@ -6,6 +6,8 @@ They compose: guidance only at middling noise, and only inside a mask, is
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import log
 
 import torch
 from jaxtyping import Float
@@ -13,6 +15,8 @@ from torch import Tensor
 
 from fromnoise.noise.denoiser import Conditioning, Denoiser
 from fromnoise.noise.samplers.step import Denoise
+
+LONGEST_PERIOD = 10_000  # of `scale_features`
 
 Guidance = Callable[[Denoise[Tensor]], Denoise[Tensor]]
 
@@ -46,6 +50,57 @@ def guided(
     return denoise
 
 
+def edited(
+    denoiser: Denoiser,
+    cond: Conditioning,
+    uncond: Conditioning,
+    scale: float,
+    picture_scale: float,
+    *,
+    rescale: float = 0.0,
+) -> Denoise[Tensor]:
+    """Bind the text and a picture to be changed; `picture_scale` says how closely to keep to that picture.
+
+    Both conditionings carry the picture beside. Three rows are evaluated, but one where both scales are 1.
+    Source: Brooks et al. 2023, eq. 3 (arXiv:2211.09800); `rescale`: see `rescaled`
+    """
+    if scale == picture_scale == 1:
+        return unguided(denoiser, cond)
+    assert uncond.beside is not None, "there is no picture beside the latents"
+    blind = replace(uncond, beside=torch.zeros_like(uncond.beside))
+    rows = blind.cat(uncond).cat(cond)
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        thrice = torch.cat([x, x, x])
+        x0_blind, x0_picture, x0_both = denoiser(thrice, _levels(thrice, sigma), rows).chunk(3)
+        x0 = x0_blind + picture_scale * (x0_picture - x0_blind) + scale * (x0_both - x0_picture)
+        return rescaled(x0, x0_both, rescale)
+
+    return denoise
+
+
+def told(denoiser: Denoiser, cond: Conditioning, scale: float, width: int) -> Denoise[Tensor]:
+    """Bind the text for a network distilled with its guidance: the scale is an input, one row a picture.
+
+    Source: Luo et al. 2023, sec. 4.2 (arXiv:2310.04378)
+    """
+    features = scale_features(scale, width).to(cond.context)
+    return unguided(denoiser, replace(cond, guidance=features.expand(len(cond.context), -1)))
+
+
+def scale_features(scale: float, width: int) -> Float[Tensor, "1 w"]:
+    """Sines and cosines of a guidance scale at `width / 2` frequencies, in float32.
+
+    Units:  the scale as everywhere here, 1 follows the prompt as trained; the papers' omega is one less
+    Source: as the times in Vaswani et al. 2017, sec. 3.5 (arXiv:1706.03762), of 1000 * omega
+    """
+    half = width // 2
+    # in the published code's order: the angles are so large that another one rounds them differently
+    frequencies = torch.exp(torch.arange(half) * -(torch.tensor(log(LONGEST_PERIOD)) / (half - 1)))
+    angles = (torch.tensor([[scale - 1.0]]) * 1000.0) * frequencies
+    return torch.cat([angles.sin(), angles.cos(), angles.new_zeros(1, width % 2)], dim=-1)
+
+
 def rescaled(x0: Tensor, x0_cond: Tensor, strength: float) -> Tensor:
     """Give guided latents back the contrast of the unguided ones, fully at strength 1, not at all at 0.
 
@@ -68,6 +123,14 @@ def interval(inside: Denoise[Tensor], outside: Denoise[Tensor], low: float, high
         return inside(x, sigma) if low < sigma <= high else outside(x, sigma)
 
     return denoise
+
+
+def handed_over(first: Denoise[Tensor], second: Denoise[Tensor], level: float) -> Denoise[Tensor]:
+    """One network while there is much noise, another from where sigma is below `level`.
+
+    Source: "ensemble of expert denoisers", Balaji et al. 2022, sec. 3 (arXiv:2211.01324)
+    """
+    return lambda x, sigma: first(x, sigma) if sigma >= level else second(x, sigma)
 
 
 def masked(source: Float[Tensor, "b c h w"], mask: Float[Tensor, "#b 1 h w"]) -> Guidance:

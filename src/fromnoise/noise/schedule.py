@@ -1,14 +1,14 @@
 """Training time t and noise level sigma are two names for one axis.
 
 sigma   noise over signal: a noisy latent is x = x0 + sigma * eps everywhere outside the network
-t       the timestep that the network is told: 0 .. steps - 1, or for flow 0 .. steps (`steps` times
-        the t in [0, 1] of the papers)
+t       the timestep: 0 .. steps - 1, or for flow 0 .. steps (`steps` times the t in [0, 1] of the papers);
+        what the network is told, but for EDM
 signal  the factor that turns x into what the network is shown: signal * x0 + signal * sigma * eps
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, log, pi
 from typing import cast
 
 import torch
@@ -49,7 +49,11 @@ class Schedule(ABC):
 
     @abstractmethod
     def t_of(self, sigma: Sigmas) -> Times:
-        """The training time of each noise level: what the network is told."""
+        """The training time of each noise level."""
+
+    def told(self, sigma: Sigmas) -> Times:
+        """What the network is told about each noise level: its training time, but for EDM."""
+        return self.t_of(sigma)
 
     @abstractmethod
     def signal(self, sigma: Sigmas) -> Float[Tensor, " b"]:
@@ -58,6 +62,16 @@ class Schedule(ABC):
     def shifted(self, t: Times) -> Times:
         """Where a spacing's times really are; only flow schedules move them."""
         return t
+
+    @property
+    def data(self) -> float:
+        """The standard deviation of the latents, in the U-Net's units; 1 but for EDM."""
+        return 1.0
+
+    @property
+    def ladder_top(self) -> float:
+        """Above this no ladder has rungs, but for its first."""
+        return LADDER_TOP
 
     @property
     def sigma_max(self) -> float:
@@ -73,7 +87,7 @@ class Schedule(ABC):
             raise RequestError({"steps": f"{steps} is less than 1"})
         if ladder := LADDERS.get(spacing):
             low, high = self._levels(_as_times(self.times[0], self.times[-1]))
-            return [high, *ladder(steps, min(high, LADDER_TOP), low)[1:], 0.0]
+            return [high, *ladder(steps, min(high, self.ladder_top), low)[1:], 0.0]
         if clock := CLOCKS.get(spacing):
             times = clock(steps, self.times[0], len(self.times))
             return [*self._levels(self.shifted(_as_times(*times))), 0.0]
@@ -154,6 +168,48 @@ class FlowSchedule(Schedule):
         return self.steps * self.shift * t / (1 + (self.shift - 1) * t)
 
 
+@dataclass(frozen=True, slots=True)
+class EdmSchedule(Schedule):
+    """Continuous noise levels, trained without a table of times: the network sees x / sqrt(sigma^2 + data^2).
+
+    Its axis is log(sigma) in `steps` equal parts, so that clocks can be read off it too.
+    Source: Karras et al. 2022, table 1 (arXiv:2206.00364)
+    """
+
+    low: float
+    high: float
+    data: float  # pyright: ignore[reportIncompatibleMethodOverride]  # a field where others have a constant
+    steps: int = 1000
+
+    @property
+    def times(self) -> range:
+        """0 .. steps - 1."""
+        return range(self.steps)
+
+    @property
+    def ladder_top(self) -> float:
+        """The noisiest level: ladders are how such networks were meant to be used."""
+        return self.high
+
+    def sigma_of(self, t: Times) -> Sigmas:
+        """Equal distances in log(sigma)."""
+        part = at_least_float32(t) / (self.steps - 1)
+        return self.low ** (1 - part) * self.high**part
+
+    def t_of(self, sigma: Sigmas) -> Times:
+        """Equal distances in log(sigma); beyond the ends, the ends."""
+        sigma = at_least_float32(sigma).clamp(self.low, self.high)
+        return (self.steps - 1) * (sigma / self.low).log() / log(self.high / self.low)
+
+    def told(self, sigma: Sigmas) -> Times:
+        """log(sigma) / 4: c_noise."""
+        return at_least_float32(sigma).log() / 4
+
+    def signal(self, sigma: Sigmas) -> Float[Tensor, " b"]:
+        """c_in."""
+        return (self.data**2 + at_least_float32(sigma) ** 2).rsqrt()
+
+
 def schedule_from(spec: ScheduleSpec) -> Schedule:
     """Build the schedule that a model was trained with.  Raises: SpecError"""
     if spec.steps < 2:
@@ -166,6 +222,11 @@ def schedule_from(spec: ScheduleSpec) -> Schedule:
         raise SpecError(
             f"shift {spec.shift} means nothing to a {spec.kind} schedule", hint="only to kind 'flow'"
         )
+    if spec.kind == "edm":
+        if not (0 < spec.sigma_min < spec.sigma_max and spec.sigma_data > 0):
+            levels = f"from {spec.sigma_min} to {spec.sigma_max}, of data {spec.sigma_data}"
+            raise SpecError(f"the levels of an edm schedule are positive and rise, not {levels}")
+        return EdmSchedule(spec.sigma_min, spec.sigma_max, spec.sigma_data, spec.steps)
     signal = (1 - _betas(spec)).cumprod(0).sqrt()  # sqrt(alpha_bar)
     if spec.zero_terminal:
         signal = _to_zero(signal)
@@ -182,7 +243,9 @@ def _betas(spec: ScheduleSpec) -> Tensor:
         return torch.linspace(low, high, spec.steps, dtype=float64)
     if spec.kind == "scaled_linear":
         return torch.linspace(low**0.5, high**0.5, spec.steps, dtype=float64) ** 2
-    raise SpecError(f"unknown kind of schedule {spec.kind!r}", hint="scaled_linear, linear, cosine or flow")
+    raise SpecError(
+        f"unknown kind of schedule {spec.kind!r}", hint="scaled_linear, linear, cosine, flow or edm"
+    )
 
 
 def _cosine_betas(steps: int) -> Tensor:

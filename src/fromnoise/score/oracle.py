@@ -17,7 +17,7 @@ from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import OracleSpec
 from fromnoise.weights.model_loader import FOLDER, REINSTALL
-from fromnoise.weights.native import HEADER
+from fromnoise.weights.native import CHECKER, HEADER
 from fromnoise.world.check import Seen, sightings
 from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
 from fromnoise.world.worlds import SMALL, World
@@ -113,7 +113,7 @@ def save_oracle(
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in oracle.state_dict().items()
     }
-    header = {"format": FORMAT, "oracle": oracle.spec.to_json(), "words": words_of(world)}
+    header = {"format": FORMAT, CHECKER: oracle.spec.to_json(), "words": words_of(world)}
     data = save(tensors, {HEADER: json.dumps(header)})
     checksum = f"{sha256(data).hexdigest()}  {path.name}\n".encode("ascii")
     for target, content in ((path, data), (path.with_suffix(".sha256"), checksum)):
@@ -140,7 +140,7 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
         raise WeightsError(f"{source.name} is damaged: its SHA-256 {found[:12]}… is not as noted", hint=hint)
     try:
         tensors, header = load(data), _header(data)
-        oracle = Oracle(OracleSpec.from_json(header["oracle"]))
+        oracle = Oracle(OracleSpec.from_json(header[CHECKER]))
         words = {head: tuple(listed) for head, listed in header["words"].items()}
         oracle.load_state_dict(tensors)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

@@ -114,7 +114,7 @@ class Tokenizer:
         return cls(learn(spelled, size - len(BASE) - MARKS), size=size, context=context)
 
     @classmethod
-    def clip(cls, *, pad: int | None = None) -> Self:
+    def clip(cls, *, pad: int | None = None, context: int = CONTEXT) -> Self:
         """The vocabulary of CLIP. Stable Diffusion 1 pads with the end token, OpenCLIP models with 0.
 
         Raises: WeightsError if the data file is damaged
@@ -126,18 +126,21 @@ class Tokenizer:
             raise WeightsError(f"{CLIP_FILE} is damaged: {error}", hint="install fromnoise again") from error
         if len(BASE) + len(merges) + MARKS != CLIP_SIZE:
             raise WeightsError(f"{CLIP_FILE} holds {len(merges)} merges", hint="install fromnoise again")
-        return cls(merges, pad=pad)
+        return cls(merges, pad=pad, context=context)
 
-    def __call__(self, texts: str | Iterable[str], *, context: int | None = None) -> Windows:
+    def __call__(
+        self, texts: str | Iterable[str], *, context: int | None = None, pad: int | None = None
+    ) -> Windows:
         """Bring each text to `context` tokens: start, the text, end, padding. What does not fit is in `cut`.
 
         Raises: RequestError for text that is not Unicode
         """
         room = (self.context if context is None else context) - MARKS
         assert room >= 0, f"a context of {context} has no room for the start and end tokens"
+        pad = self.pad if pad is None else pad
         tokens = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
         return Windows(
-            ids=[[self.start, *t[:room], self.end, *[self.pad] * (room - len(t))] for t in tokens],
+            ids=[[self.start, *t[:room], self.end, *[pad] * (room - len(t))] for t in tokens],
             cut=[t[room:] for t in tokens],
         )
 
@@ -185,6 +188,11 @@ class Tokenizer:
             raise RequestError(f"token {number} stands for nothing; symbols are 0..{len(self._symbols) - 1}")
         return self._symbols[number]
 
+    def vocabulary(self) -> dict[str, int]:
+        """Every symbol's id, start and end included; idle ids are called by number."""
+        unused = {f"<|{number}|>": number for number in range(len(self._symbols), self.start)}
+        return {**self._numbers, **unused, START: self.start, END: self.end}
+
     def words(self, text: str) -> list[str]:
         """What the encoder cuts a text into, cleaned: words, digits, runs of signs."""
         return WORD.findall(_clean(text))
@@ -213,8 +221,13 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
-        """Rebuild from `to_json`.  Raises: WeightsError, SpecError"""
+        """Rebuild from `to_json`, or from the short form for CLIP's own vocabulary, whose merges we ship.
+
+        Raises: WeightsError, SpecError
+        """
         match data:
+            case {"vocabulary": "clip", "pad": int(pad), "context": int(context), **strange} if not strange:
+                return cls.clip(pad=pad, context=context)
             case {"size": int(size), "pad": int(pad), "context": int(context), "merges": [*lines], **strange}:
                 if strange:
                     raise WeightsError(f"it has a field we do not know, {min(strange)!r}")

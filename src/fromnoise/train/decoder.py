@@ -17,6 +17,7 @@ from fromnoise.train.recipe import Recipe
 from fromnoise.train.state import generator
 from fromnoise.train.vae import LOOK_WEIGHT, apart, crops_at, look_at, unlike
 
+SQUARES = 5.0  # how much more squared errors count than in the autoencoder's own training
 SHAKE = 0.03  # of the latents' spread: noise on them, for a U-Net's latents are never quite right
 
 
@@ -53,6 +54,7 @@ class DecoderTask:
             rebuilt: Tensor = self.modules(latent.mean + SHAKE * latent.mean.std() * noise)
             seen = unlike(self.oracle, rebuilt, pixels)
         losses = {**apart(rebuilt.float(), pixels), "look": LOOK_WEIGHT * seen}
+        losses["square"] = SQUARES * losses["square"]
         return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
 
     def look(self, folder: Path, step: int) -> dict[str, float]:

@@ -159,13 +159,15 @@ MITE = ModelSpec(
 IMAGE_TOWER = ImageTowerSpec(projection=TEXT_WIDTH)
 ORACLE = oracle_spec(SMALL)
 
-ORACLE_RECIPE = Recipe(steps=1500, batch=32, lr=1.5e-3, look_every=250, held_out=512)
+ORACLE_RECIPE = Recipe(steps=3000, batch=32, lr=1.5e-3, look_every=250, held_out=512)
 VAE_RECIPE = Recipe(steps=9000, batch=16, lr=1.5e-3, look_every=500, held_out=64)
 DECODER_RECIPE = Recipe(steps=3000, batch=16, lr=5e-4, fall=0.5, look_every=500, held_out=64)
 CLIP_RECIPE = Recipe(
     steps=800, batch=128, lr=1e-3, warmup=100, weight_decay=0.05, look_every=100, held_out=256
 )
-UNET_RECIPE = Recipe(steps=20_000, batch=64, lr=1e-3, warmup=400, look_every=1000, ema=0.10, held_out=512)
+UNET_RECIPE = Recipe(
+    steps=16_400, batch=64, lr=8e-4, warmup=400, fall=0.7, look_every=1000, ema=0.10, held_out=512
+)
 
 MITE_RUN = Preset(
     spec=MITE,

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from re import fullmatch
-from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, BinaryIO, Final, cast
 
 from torch import Tensor
 
 from fromnoise.errors import StorageError, WeightsError
 from fromnoise.weights.archive import Span, read_directory, read_exactly
-from fromnoise.weights.containers import identify, open_file
+from fromnoise.weights.containers import Closing, identify, open_file
 from fromnoise.weights.pickle_names import NAMES
 from fromnoise.weights.pickles import Machine
 from fromnoise.weights.state_dicts import Fact, sort_out
@@ -27,7 +26,7 @@ COUNT_BYTES: Final = 8  # before each storage of the older format: how many numb
 
 
 @dataclass(frozen=True)
-class Contents:
+class Contents(Closing):
     """What a checkpoint holds; its tensors are read one at a time, when they are asked for.
 
     Close it, or use `with`. Not for several threads at once.
@@ -62,14 +61,6 @@ class Contents:
     def close(self) -> None:
         """Give the file back."""
         self.file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True, slots=True)

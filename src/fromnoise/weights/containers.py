@@ -1,9 +1,10 @@
 """What a file is, by its first bytes; its name says nothing."""
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, Self
 
 from fromnoise.errors import StorageError, WeightsError
 from fromnoise.weights.wording import shown
@@ -36,6 +37,20 @@ STRANGERS: Final = (  # how a file begins, what it is, what to do
     (b"\xff\xd8\xff", "is a picture", "give a file of weights"),
     (b"pk\5\6", "is an empty zip archive", AGAIN),
 )
+
+
+class Closing(ABC):
+    """Something open, which `with` closes at its end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def open_file(path: Path) -> tuple[BinaryIO, int]:

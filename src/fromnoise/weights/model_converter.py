@@ -131,6 +131,12 @@ def plan(names: Collection[str], rules: Iterable[Rule], *, source: str) -> Plan:
     return recipes
 
 
+def without_rule(names: Iterable[str], rules: Iterable[Rule]) -> list[str]:
+    """The names that no rule fits."""
+    table = _compiled(rules)
+    return [name for name in names if not table.find(name.split("."))]
+
+
 def compose(first: Plan, second: Plan) -> Plan:
     """One plan for both conversions in a row, such as theirs to ours to another's."""
     return {name: _chained([first[s] for s in recipe.sources], recipe) for name, recipe in second.items()}

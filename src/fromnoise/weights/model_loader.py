@@ -1,14 +1,17 @@
-"""A path, a name or nothing, to a model's parts."""
+"""A path, or nothing, to a model's parts."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, get_args
 
 import torch
 
 from fromnoise.errors import RequestError, StorageError, WeightsError, did_you_mean
+from fromnoise.specs import Prediction
+from fromnoise.weights.foreign import load_weights
 from fromnoise.weights.native import Parts, load_native
+from fromnoise.weights.wording import shown
 
 EMBEDDED: Final = "embedded"
 FOLDER: Final = Path(__file__).parent / EMBEDDED
@@ -21,6 +24,7 @@ DTYPES: Final[Mapping[str, torch.dtype]] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+PREDICTIONS: Final[tuple[str, ...]] = get_args(Prediction)
 
 
 def find_device(name: str) -> torch.device:
@@ -48,20 +52,31 @@ def load_model(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    prediction: Prediction | None = None,
+    ema: bool = False,
+    vae: str | os.PathLike[str] | None = None,
+    variant: str | None = None,
 ) -> Parts:
-    """Load a model file; None or "embedded" is the model that comes with fromnoise.
+    """Load a model file or a diffusers folder; None or "embedded" is the model that comes with fromnoise.
 
-    Raises: StorageError if there is no such file, WeightsError if it holds no model that we can read
+    `prediction`: what the network says; wins over the file    `ema`: read the averages of the U-Net's weights
+    `vae`: a file or folder whose autoencoder is to be used    `variant`: "fp16" …, of a folder
+    Raises: StorageError if there is no such file, WeightsError if it holds no model that we can read,
+            RequestError if it is not asked for in a way that makes sense
     """
+    asked: dict[str, Any] = {"prediction": prediction, "ema": ema, "vae": vae, "variant": variant}
+    asked = {name: value for name, value in asked.items() if value not in (None, False)}
+    if prediction is not None and prediction not in PREDICTIONS:
+        near = did_you_mean(str(prediction), PREDICTIONS)
+        raise RequestError({"prediction": f"{prediction!r} is unknown; {near}"})
     if source is None or source == EMBEDDED:
+        if asked:
+            raise RequestError({min(asked): "the embedded model has no use for it"}, hint="name a model")
         return load_embedded(FOLDER, device=device, dtype=dtype)
-    path = Path(source)
-    if not path.exists():
-        raise StorageError(f"there is no model {str(source)!r}", hint=f"give a file, or {EMBEDDED!r}")
-    if path.is_dir() or path.suffix != ".safetensors":
-        problem = f"{path.name} is not a single .safetensors file"
-        raise WeightsError(problem, hint="only models saved by fromnoise can be loaded")
-    return load_native(path, device=device, dtype=dtype)
+    if not os.path.exists(source):  # unlike Path.exists, says no to impossible names
+        problem = f"there is no model {shown(str(source))!r}"
+        raise StorageError(problem, hint=f"give a file or a folder, or {EMBEDDED!r}")
+    return load_weights(source, device=torch.device(device), dtype=dtype, **asked)
 
 
 def load_embedded(folder: Path, *, device: str | torch.device, dtype: torch.dtype) -> Parts:

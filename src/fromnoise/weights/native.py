@@ -5,7 +5,7 @@ Tensors are named by room ("texts.0.…", "unet.…", "encoder.…", "decoder.�
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
@@ -27,6 +27,9 @@ from fromnoise.specs import ModelSpec
 
 HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
 FORMAT: Final = 1
+CHECKER: Final = "oracle"  # what stands in our JSON in place of a model's spec (score/oracle.py)
+IS_CHECKER: Final = "it is a checker, which looks at pictures and draws none"
+FOR_CHECKERS: Final = "give it to `fromnoise score --oracle FILE`"
 PUBLIC: Final = 0o644  # safetensors leaves its files to their owner alone; a model is there to be read
 
 
@@ -43,7 +46,7 @@ class Parts:
     about: Mapping[str, Any] = field(
         default_factory=dict[str, Any]
     )  # free: author, licence, words, preview …
-    sha256: str = ""  # of the file it came from
+    digest: Callable[[], str] = str  # asks for the SHA-256 of what it came from; that of 2 GB takes seconds
 
     @classmethod
     def blank(cls, spec: ModelSpec, **others: Any) -> "Parts":
@@ -51,6 +54,11 @@ class Parts:
         texts = tuple(map(TextTransformer, spec.texts))
         others = {"tokenizers": (), **others}
         return cls(spec, texts, UNet(spec.unet), Encoder(spec.vae), Decoder(spec.vae), **others)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file it came from, computed when first asked for; "" if it is not known."""
+        return self.digest()
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """Every network, under the name that its tensors begin with."""
@@ -121,13 +129,16 @@ def load_native(
     try:
         file: Any = safe_open(source, framework="pt")
         with file:
-            parts = _skeleton(source.name, _header(source.name, file.metadata()), found)
+            header = read_header(source.name, file.metadata())
+            about = (header["tokenizers"], header["about"], lambda: found)
+            parts = skeleton(source.name, header["spec"], *about)
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            _compare(source.name, shapes, parts)
+            compare(source.name, shapes, parts)
             for name, module in parts.modules():
                 keys = module.state_dict()
                 state: dict[str, Tensor] = {key: file.get_tensor(f"{name}.{key}") for key in keys}
-                # copied: a view of the file breaks when the file changes, and its address alters the rounding
+                # copied: a view breaks when the file is cut short, and its address alters the rounding. Ours
+                # are small, and what they draw is promised to the last bit; foreign.py maps what is large.
                 state = {key: tensor.to(device, dtype, copy=True) for key, tensor in state.items()}
                 module.load_state_dict(state, strict=True, assign=True)
                 module.eval().requires_grad_(False)
@@ -144,7 +155,8 @@ def _digest(source: Path) -> str:
         raise StorageError(f"cannot read {source}: {error.strerror}") from error
 
 
-def _header(name: str, metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
+def read_header(name: str, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    """What our files say of themselves: spec, tokenizers, about.  Raises: WeightsError"""
     if HEADER not in (metadata or {}):
         raise WeightsError(f"{name} is a safetensors file, but not a fromnoise model")
     try:
@@ -154,7 +166,11 @@ def _header(name: str, metadata: Mapping[str, str] | None) -> Mapping[str, Any]:
         raise WeightsError(f"the header of {name} is damaged: {error}") from error
     if made_by != FORMAT:
         raise WeightsError(f"{name} has format {made_by!r}, not {FORMAT}", hint="update fromnoise to read it")
-    return cast(Mapping[str, Any], header)
+    if CHECKER in header:
+        raise WeightsError(f"{name} cannot draw: {IS_CHECKER}", hint=FOR_CHECKERS)
+    if lost := {"spec", "tokenizers", "about"} - header.keys():
+        raise WeightsError(f"the header of {name} is damaged: it lacks {min(lost)!r}")
+    return cast(dict[str, Any], header)
 
 
 class Uninitialised(TorchFunctionMode):
@@ -169,19 +185,24 @@ class Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _skeleton(name: str, header: Mapping[str, Any], sha256: str) -> Parts:
-    """Networks without memory, waiting for their tensors."""
+def skeleton(
+    name: str,
+    spec: ModelSpec | Mapping[str, Any],
+    tokenizers: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    digest: Callable[[], str],
+) -> Parts:
+    """Networks without memory, waiting for their tensors.  Raises: WeightsError if the spec builds none"""
     try:
-        spec = ModelSpec.from_json(header["spec"])
-        others = {"tokenizers": tuple(header["tokenizers"]), "about": header["about"], "sha256": sha256}
+        spec = spec if isinstance(spec, ModelSpec) else ModelSpec.from_json(spec)
         with torch.device("meta"), Uninitialised():
-            return Parts.blank(spec, **others)
+            return Parts.blank(spec, tokenizers=tuple(tokenizers), about=about, digest=digest)
     except Exception as error:  # whatever a false spec trips over
         raise WeightsError(f"the header of {name} describes no model we can build: {error}") from error
 
 
-def _compare(name: str, found: Mapping[str, tuple[int, ...]], parts: Parts) -> None:
-    """Refuse a file that does not hold exactly the tensors of its spec, each in its shape."""
+def compare(name: str, found: Mapping[str, tuple[int, ...]], parts: Parts) -> None:
+    """Refuse a file that does not hold exactly these tensors, each in its shape.  Raises: WeightsError"""
     wanted = {key: tuple(tensor.shape) for key, tensor in parts.state().items()}
     for problem, keys in (
         ("lacks {} of {} tensors", sorted(wanted.keys() - found)),

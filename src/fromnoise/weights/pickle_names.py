@@ -11,32 +11,21 @@ from fromnoise.weights.storages import DTYPES, KINDS, parameter, tensor, tensor_
 
 PARAMETER_DICT: Final = ("torch.nn.modules.container", "ParameterDict")
 
+PLAIN: Final = (
+    "bytearray",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "object",
+    "set",
+    "tuple",
+)
 INERT: Final = {
-    "builtins": (
-        "bytearray",
-        "complex",
-        "dict",
-        "float",
-        "frozenset",
-        "int",
-        "list",
-        "object",
-        "set",
-        "slice",
-        "tuple",
-    ),
-    "__builtin__": (
-        "bytearray",
-        "complex",
-        "dict",
-        "float",
-        "frozenset",
-        "int",
-        "list",
-        "object",
-        "set",
-        "tuple",
-    ),
+    "builtins": (*PLAIN, "slice"),
+    "__builtin__": PLAIN,  # as Python 2 called them
     "_codecs": ("encode",),
     "argparse": ("Namespace",),
     "copy_reg": ("_reconstructor",),

@@ -100,6 +100,13 @@ def read_unet(shapes: Shapes, prefix: str = LDM_UNET, *, like: UNetSpec | None =
     return _spec(theirs, lambda: _unet(theirs.ours(rules), like))
 
 
+def unet_context(shapes: Shapes, prefix: str) -> int | None:
+    """How wide the texts are that it reads, if it reads any."""
+    start = f"{prefix}." if prefix else ""
+    tail = "attn2.to_k.weight"
+    return next((s[1] for name, s in shapes.items() if name.startswith(start) and name.endswith(tail)), None)
+
+
 def _diffusers_depths(names: Tree) -> tuple[Depths, Depths]:
     def depths(way: str) -> Depths:
         return tuple(

@@ -10,7 +10,20 @@ from fromnoise.world.reading import Atoms, parse
 from fromnoise.world.scene import Scene
 from fromnoise.world.vocabulary import TIMELESS
 
-SINGLE = Mix(single=1, pair=0, count=0, rich=0, any_colour=1, at_home=0, pattern=0, small=0, big=0)
+# In the drawings that the embedded model and its checker learned from: one of each thing, not mirrored.
+SINGLE = Mix(
+    single=1,
+    pair=0,
+    count=0,
+    rich=0,
+    any_colour=1,
+    at_home=0,
+    pattern=0,
+    small=0,
+    big=0,
+    variants=1,
+    flips=False,
+)
 MOST = 2000  # of about 5,000 there are
 
 

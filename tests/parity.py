@@ -26,9 +26,9 @@ def norms(network: nn.Module) -> dict[str, tuple[float, int]]:
     }
 
 
-def random_weights(network: nn.Module) -> dict[str, Tensor]:
+def random_weights(network: nn.Module, generator: torch.Generator | None = None) -> dict[str, Tensor]:
     """Large enough that every tensor matters; scaled by fan-in, so that no depth makes numbers explode."""
-    generator = torch.Generator().manual_seed(0)
+    generator = generator or torch.Generator().manual_seed(0)
     scales = {f"{name}.weight" for name in norms(network)}
     state: dict[str, Tensor] = {}
     for key, like in network.state_dict().items():

@@ -1,0 +1,82 @@
+"""`fromnoise convert SRC DST`: the same model as another kind of file."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from fromnoise.cli.commands import Command
+from fromnoise.cli.models import model_folders
+from fromnoise.cli.options import FILE
+from fromnoise.cli.screen import Screen
+from fromnoise.durable import replacing
+from fromnoise.errors import StorageError
+from fromnoise.specs import Prediction
+
+if TYPE_CHECKING:
+    from fromnoise.weights.proof import Report
+
+KEEP: Final = "keep"
+DTYPES: Final = ("float16", "bfloat16", "float32", KEEP)
+FORMS: Final = ("ldm", "diffusers", "ours")  # those of weights.conversion, which would import torch
+
+
+@click.command(cls=Command)
+@click.argument("src")
+@click.argument("dst", type=FILE)
+@click.option("--to", type=click.Choice(FORMS), help="Else a folder is for diffusers, a file LDM's.")
+@click.option("--dtype", type=click.Choice(DTYPES), default=KEEP, help="Round the numbers; else none is.")
+@click.option("--ema", is_flag=True, help="Take the running averages of its weights.")
+@click.option("--vae", metavar="FILE", help="Take the autoencoder from this file or folder.")
+@click.option("--prediction", type=click.Choice(get_args(Prediction)), help="What the U-Net says.")
+@click.option("--variant", metavar="NAME", help="Of a diffusers folder with several: fp16 …")
+@click.option("--prune", is_flag=True, help="Leave out what no network reads: averages, schedules …")
+@click.option("--force", is_flag=True, help="Replace what is there under DST's name.")
+@click.option("--verify", is_flag=True, help="Read the result again, and compare every hash.")
+@click.option("--report", type=FILE, metavar="FILE", help="Write the hash of every tensor, before and after.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+def command(
+    src: str, dst: Path, vae: str | None, dtype: str, report: Path | None, quiet: bool, **wishes: Any
+) -> None:
+    """Write the model in SRC as DST: .safetensors, .ckpt, or a folder for diffusers.
+
+    SRC is a file, a folder, or a name that `fromnoise models` lists.
+
+    No number changes unless --dtype asks for it. What was left out, and why, is said on standard error.
+    """
+    import torch
+
+    from fromnoise.weights.conversion import Wishes, convert
+    from fromnoise.weights.library import find_model
+
+    if report is not None and not report.absolute().parent.is_dir():
+        raise StorageError(f"there is no folder {report.absolute().parent}", hint="make it first")
+    screen = Screen(quiet=quiet)
+    asked = Wishes(
+        dtype=None if dtype == KEEP else getattr(torch, dtype),
+        vae=None if vae is None else find_model(vae, model_folders(), role="VAE"),
+        **wishes,
+    )
+    with screen.progress("converting") as bar:
+        done = convert(find_model(src, model_folders()), dst, asked, spell, bar.show)
+    if report is not None:
+        write_report(done, report)
+    for line in done.summary():
+        screen.say(line)
+    screen.path(dst)
+
+
+def spell(tokenizer: Mapping[str, Any]) -> tuple[Mapping[str, int], Sequence[tuple[str, str]]]:
+    """Every symbol's id, and the merges."""
+    from fromnoise.text import Tokenizer
+
+    known = Tokenizer.from_json(tokenizer)
+    return known.vocabulary(), known.merges
+
+
+def write_report(report: "Report", path: Path) -> None:
+    """The whole account as JSON.  Raises: StorageError"""
+    with replacing(path) as part:
+        part.write_text(json.dumps(report.to_json(), indent=1) + "\n", encoding="utf-8")

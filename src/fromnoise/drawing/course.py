@@ -1,0 +1,81 @@
+"""How a drawing goes: the noise it starts with, the levels on its way, and what is asked at each of them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fromnoise.drawing.canvas import Canvas
+from fromnoise.drawing.settling import kind_of
+from fromnoise.noise.denoiser import Conditioning, Denoiser, Process
+from fromnoise.noise.guidance import edited, guided, handed_over, interval, masked, told, unguided
+from fromnoise.noise.samplers import Denoise
+from fromnoise.noise.schedule import Schedule
+from fromnoise.request import FilledRequest
+from fromnoise.specs import ModelSpec
+
+
+def start(
+    request: FilledRequest, canvas: Canvas, process: Process, eps: Tensor
+) -> tuple[Tensor, list[float]]:
+    """Pure noise, or the source with as much on it as the strength says; and the way down from there."""
+    sigmas = process.schedule.sigmas(request.steps, request.spacing)
+    if canvas.source is None or request.strength is None:
+        return process.start(eps, sigmas[0]), sigmas
+    sigmas = entered_at(level_at(process.schedule, request.strength), sigmas)
+    x = canvas.source + sigmas[0] * eps
+    if request.strength == 1 and canvas.latent_mask is not None:  # nothing is left of what is drawn anew
+        x = torch.lerp(x, process.start(eps, sigmas[0]), canvas.latent_mask)
+    return x, sigmas
+
+
+def level_at(schedule: Schedule, share: float) -> float:
+    """The noise level at a share of the time axis: 0 the cleanest, 1 the noisiest."""
+    time = torch.tensor([share * schedule.times[-1]], dtype=torch.float64)
+    return float(schedule.sigma_of(schedule.shifted(time)))
+
+
+def entered_at(level: float, sigmas: Sequence[float]) -> list[float]:
+    """The rest of the way down from `level`, which takes the place of the rung nearest to it.
+
+    Units: nearness in log(sigma), so that the first stride is half to one and a half of a usual one
+    """
+    level = min(level, sigmas[0])
+    below = [sigma for sigma in sigmas if sigma < level]
+    above = sigmas[len(sigmas) - len(below) - 1]
+    if level**2 < above * below[0]:
+        below = below[1:]
+    return [level, *below]
+
+
+def follow(
+    request: FilledRequest, spec: ModelSpec, denoiser: Denoiser, cond: Conditioning, uncond: Conditioning
+) -> Denoise[Tensor]:
+    """A model with all that it is told, guided as the request says."""
+    scale, rescale, width = request.guidance, request.guidance_rescale, spec.unet.guidance_width
+    plain = told(denoiser, cond, 1.0, width) if width else unguided(denoiser, cond)
+    if width:
+        denoise = told(denoiser, cond, scale, width)
+    elif kind_of(spec) == "edit" and request.image_guidance is not None:
+        denoise = edited(denoiser, cond, uncond, scale, request.image_guidance, rescale=rescale)
+    else:
+        denoise = guided(denoiser, cond, uncond, scale, rescale=rescale)
+    if request.guidance_interval is None:
+        return denoise
+    return interval(denoise, plain, *request.guidance_interval)
+
+
+def refined(
+    request: FilledRequest, schedule: Schedule, denoise: Denoise[Tensor], late: Denoise[Tensor] | None
+) -> Denoise[Tensor]:
+    """With a refiner (`late`): it takes over where the request says."""
+    if late is None or request.refine_from is None:
+        return denoise
+    return handed_over(denoise, late, level_at(schedule, 1 - request.refine_from))
+
+
+def kept(canvas: Canvas, denoise: Denoise[Tensor]) -> Denoise[Tensor]:
+    """With a mask: what it leaves out is known."""
+    if canvas.source is None or canvas.latent_mask is None:
+        return denoise
+    return masked(canvas.source, canvas.latent_mask)(denoise)

@@ -1,0 +1,200 @@
+"""From one kind of file of a model to another, without losing a bit: the story of `fromnoise convert`."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+
+from fromnoise.durable import replacing, require_room
+from fromnoise.errors import RequestError, StorageError, WeightsError
+from fromnoise.specs import Prediction
+from fromnoise.weights.detect import detect
+from fromnoise.weights.draft_writer import Box, Tell, Writing
+from fromnoise.weights.drafts import (
+    BESIDE,
+    Draft,
+    Origin,
+    completed,
+    components_of,
+    draft_ours,
+    draft_single_file,
+)
+from fromnoise.weights.folder_texts import folder_texts
+from fromnoise.weights.folder_writer import replacing_folder
+from fromnoise.weights.folders import MODEL_INDEX
+from fromnoise.weights.foreign import SEPARATE, with_vae
+from fromnoise.weights.identity import DIFFUSERS, MODEL
+from fromnoise.weights.modelspec import SPEC, described
+from fromnoise.weights.native import compare, skeleton
+from fromnoise.weights.planning import left_out, plan_for
+from fromnoise.weights.proof import Report
+from fromnoise.weights.stored import open_weights
+from fromnoise.weights.supply import Supply
+from fromnoise.weights.tokenizer_files import Spell
+from fromnoise.weights.wording import shown
+
+Form = Literal["ldm", "diffusers", "ours"]
+
+BOXES: Final[dict[str, Box]] = {
+    ".safetensors": "safetensors",
+    ".sft": "safetensors",
+    ".ckpt": "ckpt",
+    ".pt": "ckpt",
+    ".pth": "ckpt",
+}
+NAMES: Final = "end it in .safetensors or .ckpt, or leave the ending out for a diffusers folder"
+OVERHEAD: Final = 8 << 20  # bytes, at most, of headers and small files
+BESIDE_NAMES: Final = "beside."  # before the names of what a folder keeps beside itself
+THREADS: Final = 2  # one hashes what is read, one what is written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user may ask for."""
+
+    to: Form | None = None  # None: as the target's name says
+    dtype: torch.dtype | None = None  # None: every tensor keeps its own
+    ema: bool = False  # the running averages of the U-Net's weights instead of them
+    vae: Path | None = None  # take the autoencoder from there
+    prediction: Prediction | None = None  # wins over what the source says
+    variant: str | None = None  # of a diffusers folder
+    prune: bool = False  # leave out what no network reads
+    force: bool = False  # replace what is there
+    verify: bool = False  # read the target again
+
+
+def convert(source: Path, target: Path, wishes: Wishes, spell: Spell, tell: Tell) -> Report:
+    """Write the model in `source` as `target`, whole or not at all, holding no more than a tensor at a time.
+
+    `spell` turns a tokenizer as `Tokenizer.to_json` gives it into symbols and merges
+    Raises: RequestError for what cannot be asked for; WeightsError if the source is no model, or if the
+            target's format cannot hold it; StorageError
+    """
+    form, box = goal_of(target, wishes.to)
+    check_target(source, target, box, force=wishes.force)
+    with ExitStack() as stack:
+        tell(0.0, f"reading {shown(source.name)}")
+        supply = Supply()
+        stack.callback(supply.files.close)
+        origin = _understood(source, wishes, supply, stack)
+        draft = _drafted(origin, form, target, wishes, spell)
+        for name, tensor in draft.added.items():
+            supply.put(name, tensor)
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+        writing = Writing(draft, supply, wishes.dtype, pool, tell)
+        require_room(target.absolute().parent, writing.size + OVERHEAD)
+        with (replacing_folder if box == "folder" else replacing)(target) as part:
+            writing.write(part, box)
+            if wishes.verify:
+                tell(1.0, "reading it again")
+                writing.verify(part)
+    model = {
+        "family": origin.family,
+        "variant": origin.identity.variant,
+        "layout": origin.identity.layout,
+        "prediction": origin.spec.prediction,
+    }
+    lines, left = writing.transfer.lines, _all_left_out(origin, draft)
+    return Report(str(source), str(target), model, lines, left, draft.metadata, wishes.verify)
+
+
+# --- where to ---
+
+
+def goal_of(target: Path, to: Form | None) -> tuple[Form, Box]:
+    """The format and the container that a target's name asks for.  Raises: RequestError"""
+    box = BOXES.get(target.suffix.lower())
+    if box is None and (to == "diffusers" or target.is_dir() or not target.suffix):
+        box = "folder"
+    if box is None:
+        raise RequestError({"dst": f"{target.name} does not say what it is to be"}, hint=NAMES)
+    form = to or ("diffusers" if box == "folder" else "ldm")
+    if (form == "diffusers") != (box == "folder"):
+        kind = "a folder" if form == "diffusers" else "one file"
+        raise RequestError({"dst": f"{target.name}: {form!r} is {kind}"}, hint=NAMES)
+    if form == "ours" and box == "ckpt":
+        raise RequestError({"dst": "our format is a .safetensors file"}, hint="name it so")
+    return form, box
+
+
+def check_target(source: Path, target: Path, box: Box, *, force: bool) -> None:
+    """Refuse early what would fail late, or destroy something.  Raises: StorageError"""
+    here = target.absolute()
+    if not here.parent.is_dir():
+        raise StorageError(f"there is no folder {here.parent}", hint="make it first, or name another")
+    if not target.exists():
+        return
+    if source.exists() and source.resolve().is_relative_to(here.resolve()):
+        same = "is the source itself" if source.resolve() == here.resolve() else "holds the source"
+        raise StorageError(f"{target} {same}", hint="give another name")
+    if target.is_dir() and box != "folder":
+        raise StorageError(f"{target} is a folder", hint="give the name of a file")
+    if box == "folder" and not (target.is_dir() and _is_a_model_or_empty(target)):
+        raise StorageError(
+            f"{target} is there, and is no model in diffusers' format", hint="give another name"
+        )
+    if not force and not (target.is_dir() and not any(target.iterdir())):
+        raise StorageError(f"{target} is there already", hint="--force replaces it")
+
+
+def _is_a_model_or_empty(folder: Path) -> bool:
+    return (folder / MODEL_INDEX).is_file() or not any(folder.iterdir())
+
+
+# --- from what ---
+
+
+def _understood(source: Path, wishes: Wishes, supply: Supply, stack: ExitStack) -> Origin:
+    """Open the source, find out what it is, and make sure that it is whole."""
+    stored = stack.enter_context(open_weights(source, variant=wishes.variant))
+    supply.add(stored)
+    if wishes.vae:
+        separate = stack.enter_context(open_weights(wishes.vae))
+        supply.add(separate, SEPARATE)
+        stored = with_vae(stored, separate)
+    identity = detect(stored, prediction=wishes.prediction)
+    if identity.spec is None or identity.kind != MODEL:
+        problem = identity.obstacle or f"it is no whole model, but {identity.kind}"
+        raise WeightsError(f"{stored.name} cannot be converted: {problem}", hint=identity.hint)
+    recipes = plan_for(stored, identity, wishes.ema)
+    rest = {name: why for name, why in left_out(stored, identity).items() if not name.startswith(SEPARATE)}
+    origin = Origin(stored, identity, identity.spec, recipes, rest, wishes.ema, own_vae=not wishes.vae)
+    if identity.layout == DIFFUSERS and (source / BESIDE).is_file():
+        beside = stack.enter_context(open_weights(source / BESIDE))
+        supply.add(beside, BESIDE_NAMES)
+        origin = completed(origin, beside, BESIDE_NAMES)
+    _check_whole(origin, supply)
+    return origin
+
+
+def _check_whole(origin: Origin, supply: Supply) -> None:
+    """Refuse a model that lacks a tensor, or has one too many.  Raises: WeightsError"""
+    blank = {slot.name: torch.empty(slot.shape, device="meta") for slot in supply.slots.values()}
+    shapes = {name: tuple(recipe(blank).shape) for name, recipe in origin.recipes.items()}
+    name = origin.stored.name
+    try:
+        compare(name, shapes, skeleton(name, origin.spec, (), {}, str))
+    except WeightsError as error:
+        problem, hint = origin.identity.obstacle or error.message, origin.identity.hint or error.hint
+        raise WeightsError(f"{name} cannot be converted: {problem}", hint=hint) from error
+
+
+def _drafted(origin: Origin, form: Form, target: Path, wishes: Wishes, spell: Spell) -> Draft:
+    if form == "ours":
+        return draft_ours(origin)
+    if form == "ldm":
+        return draft_single_file(origin, target.stem, prune=wishes.prune)
+    components = components_of(origin)
+    metadata = described(origin.spec, origin.family, target.name, origin.metadata)
+    texts = folder_texts(origin, components, spell)
+    metadata[SPEC] = json.dumps(origin.spec.to_json())
+    return Draft(components.files, metadata, components.left_out, texts=texts)
+
+
+def _all_left_out(origin: Origin, draft: Draft) -> dict[str, str]:
+    """Tensors, and what the source's reader has dropped: it is neither tensor nor text."""
+    return {**draft.left_out, **dict.fromkeys(origin.stored.dropped, "no tensor of the model")}

@@ -1,0 +1,227 @@
+"""What a converted model will consist of: which tensors, from where, under which names, and what is said."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from torch import Tensor
+
+from fromnoise.errors import FromNoiseError, WeightsError
+from fromnoise.specs import ModelSpec
+from fromnoise.weights.families import family_of
+from fromnoise.weights.identity import DIFFUSERS, LDM, OURS, Identity
+from fromnoise.weights.key_rules import DIFFUSERS_VAE
+from fromnoise.weights.layouts import (
+    DIFFUSERS_TEXTS,
+    LAYOUTS,
+    checkpoint_rules,
+    ema_name,
+    folder_rules,
+    folder_spec,
+)
+from fromnoise.weights.model_converter import Plan, Recipe, compose, flipped, plan
+from fromnoise.weights.modelspec import (
+    EDM_HIGH,
+    EDM_LOW,
+    EDM_MEAN,
+    EDM_STD,
+    SPEC,
+    V_PRED,
+    ZTSNR,
+    described,
+    markers,
+)
+from fromnoise.weights.native import FORMAT, HEADER, read_header
+from fromnoise.weights.stored import Stored
+from fromnoise.weights.tokenizers import read_tokenizers
+
+ABOUT: Final = "fromnoise.about"  # in other programs' files: what ours said beside
+BESIDE: Final = "fromnoise.safetensors"  # in a folder: what diffusers has no place for
+CONTRADICTED: Final = "a marker of how the model was trained, which it was not"
+UNASKED: Final = "asked for: --prune"
+NO_PLACE: Final = "no place for it in this format"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An opened model, and how its tensors become ours."""
+
+    stored: Stored
+    identity: Identity
+    spec: ModelSpec
+    recipes: Plan  # ours -> from a supply
+    rest: Mapping[str, str]  # what is in no network, and why
+    averaged: bool = False  # the U-Net's running averages take its place
+    own_vae: bool = True  # it is not another file's
+
+    @property
+    def family(self) -> str:
+        """Ours do not say it: their structure does."""
+        return self.identity.family or family_of(self.spec.unet)
+
+    @property
+    def tokenizers(self) -> list[dict[str, Any]]:
+        """One for each text encoder.  Raises: StorageError, WeightsError"""
+        if self.identity.layout == OURS:
+            return read_header(self.stored.name, self.stored.metadata)["tokenizers"]
+        return list(read_tokenizers(self.stored, self.spec))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the source says of itself, in any format's words."""
+        said = dict(self.stored.metadata)
+        if self.identity.layout == OURS:
+            about = read_header(self.stored.name, said)["about"]
+            said[ABOUT] = json.dumps(about, ensure_ascii=False, sort_keys=True)
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be written."""
+
+    files: Mapping[str, Plan]  # by path in the folder; "" is the one file that there is
+    metadata: Mapping[str, str]
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    added: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])  # small files, by path
+
+
+# --- our own format ---
+
+
+def draft_ours(origin: Origin) -> Draft:
+    """One file for fromnoise.  Raises: StorageError, WeightsError for a damaged tokenizer"""
+    said = origin.metadata
+    about = _about(said.pop(ABOUT, ""))
+    header = {
+        "format": FORMAT,
+        "spec": origin.spec.to_json(),
+        "tokenizers": origin.tokenizers,
+        "about": about or {"file": origin.stored.name, "family": origin.family},
+    }
+    metadata = {HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)}
+    kept = described(origin.spec, origin.family, origin.stored.path.stem, said)
+    return Draft({"": origin.recipes}, kept | metadata, origin.rest)
+
+
+def _about(text: str) -> dict[str, Any]:
+    """What `ABOUT` says; nothing if somebody has damaged it."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        return {}
+
+
+# --- one file for other programs ---
+
+
+def draft_single_file(origin: Origin, title: str, *, prune: bool) -> Draft:
+    """One file as CompVis and Stability AI laid it out; what else is in such a file stays, unless pruned.
+
+    Raises: WeightsError if the model is of no family that there are such files of
+    """
+    spec, identity, names = origin.spec, origin.identity, origin.recipes
+    layout = identity.layout.removeprefix(LDM) if identity.layout.startswith(LDM) else origin.family
+    if layout not in LAYOUTS or spec.vae.patch != 1 or len(spec.texts) != len(LAYOUTS[layout]):
+        problem = f"{origin.stored.name} is of no family that other programs have single files of"
+        raise WeightsError(problem, hint="convert to our format: --to ours")
+    back = plan(names, flipped(checkpoint_rules(spec.vae, layout)), source=origin.stored.name)
+    recipes = compose(names, back)
+    left_out = dict(origin.rest)
+    if identity.layout.startswith(LDM):
+        left_out = _unwanted(origin, prune)
+        recipes |= {name: Recipe((name,)) for name in origin.rest if name not in left_out | recipes}
+    marked = {name: mark for name, mark in markers(spec, origin.family).items() if name not in recipes}
+    recipes |= {name: Recipe((name,)) for name in marked}
+    return Draft(
+        {"": recipes}, described(spec, origin.family, title, origin.metadata), left_out, added=marked
+    )
+
+
+def _unwanted(origin: Origin, prune: bool) -> dict[str, str]:
+    """What does not go along, though there would be a place for it."""
+    schedule, unwanted = origin.spec.schedule, dict[str, str]()
+    is_so = {V_PRED: origin.spec.prediction == "v", ZTSNR: schedule.zero_terminal}
+    is_so |= dict.fromkeys((EDM_MEAN, EDM_STD, EDM_LOW, EDM_HIGH), schedule.kind == "edm")
+    average = ema_name("")
+    for name, why in origin.rest.items():
+        if name in is_so and not is_so[name]:
+            unwanted[name] = CONTRADICTED
+        elif origin.averaged and name.startswith(average):
+            unwanted[name] = why
+        elif prune and name not in is_so:
+            unwanted[name] = f"{why}; {UNASKED}"
+    return unwanted
+
+
+# --- a diffusers folder: its tensors; folder_texts.py has what its JSON says ---
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """How a model is taken apart for a folder."""
+
+    spec: ModelSpec  # as the folder holds it
+    texts: tuple[str, ...]  # the folders of its text encoders
+    files: Mapping[str, Plan]
+    left_out: Mapping[str, str]
+
+
+def components_of(origin: Origin) -> Components:
+    """The files of a folder.  Raises: WeightsError if a tensor has no place"""
+    spec, cut = origin.spec, folder_spec(origin.spec)
+    texts = DIFFUSERS_TEXTS[1:] if origin.family == "refiner" else DIFFUSERS_TEXTS[: len(spec.texts)]
+    beside = {name for name in origin.recipes if _is_beyond(name, spec, cut)}
+    inside = [name for name in origin.recipes if name not in beside]
+    back = plan(inside, flipped(folder_rules(cut, texts)), source=origin.stored.name)
+    recipes = compose(origin.recipes, back)
+    rest = {name for name in origin.rest if origin.identity.layout == DIFFUSERS and _is_in(name, texts)}
+    recipes |= {name: Recipe((name,)) for name in rest - recipes.keys()}
+    files = dict[str, dict[str, Recipe]]()
+    for name, recipe in recipes.items():
+        component, _, inner = name.partition(".")
+        files.setdefault(weights_path(component), {})[inner] = recipe
+    if beside:
+        files[BESIDE] = {name: origin.recipes[name] for name in origin.recipes if name in beside}
+    left_out = {name: why for name, why in origin.rest.items() if name not in rest}
+    return Components(cut, texts, files, left_out)
+
+
+def weights_path(component: str) -> str:
+    """Where a folder keeps a component's tensors."""
+    stem = "model" if component.startswith("text_encoder") else "diffusion_pytorch_model"
+    return f"{component}/{stem}.safetensors"
+
+
+def _is_in(name: str, texts: Collection[str]) -> bool:
+    return name.partition(".")[0] in ("unet", DIFFUSERS_VAE, *texts)
+
+
+def _is_beyond(name: str, whole: ModelSpec, cut: ModelSpec) -> bool:
+    """Is it part of a text encoder that a folder leaves out?"""
+    room, _, rest = name.partition(".")
+    if room != "texts":
+        return False
+    place, part, number = [*rest.split("."), ""][:3]
+    text, kept = whole.texts[int(place)], cut.texts[int(place)]
+    if part == "layers":
+        return int(number) >= kept.layers
+    return part == "project" and text.projection is not None and kept.projection is None
+
+
+def completed(origin: Origin, found: Stored, prefix: str) -> Origin:
+    """The origin with what a folder keeps beside itself, which `components_of` had put there.
+
+    Whoever changed the text encoder's structure since has changed what belongs to it: then it stays out.
+    """
+    try:
+        texts = ModelSpec.from_json(json.loads(found.metadata[SPEC])).texts
+    except (FromNoiseError, KeyError, ValueError):
+        return origin
+    whole = replace(origin.spec, texts=texts)
+    if folder_spec(whole).texts != origin.spec.texts:
+        return origin
+    more = {name: Recipe((prefix + name,)) for name in found.shapes}
+    return replace(origin, spec=whole, recipes=origin.recipes | more)
