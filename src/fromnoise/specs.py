@@ -111,6 +111,7 @@ class OracleSpec(Spec):
     times: int
     weathers: int = 0  # 0: it does not tell
     styles: int = 0
+    textures: int = 0
     width: int = 32
     groups: int = 8
 

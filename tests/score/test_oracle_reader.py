@@ -16,8 +16,8 @@ from fromnoise.weights.detect import detect
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.stored import open_weights
 from fromnoise.world import FULL, SMALL, Mix, World, sample_scene, scene_seed
-from fromnoise.world.check import sightings
 from fromnoise.world.render import render
+from fromnoise.world.seeing import sightings
 from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
 
 SPEC = oracle_spec(SMALL, width=8)
@@ -49,8 +49,8 @@ class Clairvoyant(nn.Module):
         part = slice(self.at, self.at + len(pixels))
         self.at += len(pixels)
         t = self.truth
-        weather, style = (x if x is None else x[part] for x in (t.weather, t.style))
-        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part], weather, style)
+        looks = (x if x is None else x[part] for x in (t.weather, t.style, t.textures))
+        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part], *looks)
 
 
 @pytest.mark.parametrize("world", [SMALL, FULL], ids=["small", "full"])
@@ -59,6 +59,7 @@ def test_logits_become_what_label_maps_say(world: World) -> None:
     spec, full = oracle_spec(world), world is FULL
     drawn = render(scenes, 64)
     kinds, colours = drawn.kinds[:, 2::4, 2::4].long(), drawn.colours[:, 2::4, 2::4].long()
+    textures = drawn.textures[:, 2::4, 2::4].long()
     truth = Sighting(
         one_hot(kinds, spec.kinds).permute(0, 3, 1, 2),
         one_hot(colours, spec.colours).permute(0, 3, 1, 2),
@@ -66,11 +67,12 @@ def test_logits_become_what_label_maps_say(world: World) -> None:
         one_hot(torch.tensor([TIMES.index(s.time) for s in scenes]), spec.times),
         one_hot(torch.tensor([WEATHERS.index(s.weather) for s in scenes]), len(WEATHERS)) if full else None,
         one_hot(torch.tensor([STYLES.index(s.style) for s in scenes]), len(STYLES)) if full else None,
+        one_hot(textures, spec.textures).permute(0, 3, 1, 2) if full else None,
     )
     read = OracleReader(Clairvoyant(truth), batch=2, words=words_of(world))  # type: ignore[arg-type]
     wanted = [
-        sightings(k, c, s.setting, s.time, s.weather, s.style if full else None)
-        for s, k, c in zip(scenes, kinds, colours, strict=True)
+        sightings(k, c, s.setting, s.time, s.weather, s.style if full else None, x if full else None)
+        for s, k, c, x in zip(scenes, kinds, colours, textures, strict=True)
     ]
     assert read(drawn.pixels.float() / 127.5 - 1) == wanted
 
@@ -134,9 +136,19 @@ def test_an_oracle_of_the_full_world_tells_weather_and_style(tmp_path: Path) -> 
     path = tmp_path / "full.safetensors"
     with torch.random.fork_rng():
         save_oracle(Oracle(oracle_spec(FULL, width=8)), path, world=FULL)
-    (seen,) = load_oracle(path)(torch.zeros(1, 3, 32, 32))
+    reader = load_oracle(path)
+    (seen,) = reader(torch.zeros(1, 3, 32, 32))
     assert seen.weather in WEATHERS
     assert seen.style in STYLES
+    assert seen.textured
+    assert (reader.world, reader.blind) == (FULL, frozenset())
+    assert reader.knows(SMALL)
+
+
+def test_the_checker_of_fromnoise_knows_the_small_world() -> None:
+    reader = load_oracle()
+    assert (reader.world, reader.knows(FULL)) == (SMALL, False)
+    assert reader.blind == {"weather", "style", "pattern"}
 
 
 def test_the_words_of_a_world_are_numbered_as_in_the_tables_of_all() -> None:

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from fromnoise.errors import RequestError
 from fromnoise.world import WORLDS, Atoms, Mix, Naming, Relation, Scene, parse, sample_scene, scene_seed
-from fromnoise.world.check import Found, Seen, Verdict, directions, judge, sightings, stands
+from fromnoise.world.check import Verdict, judge
 from fromnoise.world.geometry import Box
 from fromnoise.world.pieces import components
 from fromnoise.world.render import render
+from fromnoise.world.seeing import Found, Seen, sightings
+from fromnoise.world.sides import directions, stands
 from fromnoise.world.vocabulary import COLOURS, THINGS
 
 SIDE = 32

@@ -18,9 +18,9 @@ from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import OracleSpec
 from fromnoise.weights.model_loader import FOLDER, REINSTALL
 from fromnoise.weights.native import CHECKER, HEADER
-from fromnoise.world.check import Seen, sightings
-from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
-from fromnoise.world.worlds import SMALL, World
+from fromnoise.world.seeing import Seen, sightings
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, TEXTURES, THINGS, TIMES, WEATHERS
+from fromnoise.world.worlds import SMALL, WORLDS, World
 
 ORACLE_FILE: Final = FOLDER / "oracle.safetensors"
 TRAIN_ONE: Final = "train one (fromnoise train oracle RUN, then assemble RUN) and name it: --oracle FILE"
@@ -38,23 +38,26 @@ KNOWN: Final[Words] = {
     "times": TIMES,
     "weathers": WEATHERS,
     "styles": STYLES,
+    "textures": TEXTURES,
 }
-MAPS: Final = ("kinds", "colours")  # heads whose class 0 is "nothing"
+MAPS: Final = ("kinds", "colours", "textures")  # heads whose class 0 is "nothing"
+LOOKS: Final = {
+    "weathers": "weather",
+    "styles": "style",
+    "textures": "pattern",
+}  # not every oracle tells them
 
 
 def words_of(world: World) -> Words:
     """The classes of an oracle that was trained on scenes of a world."""
-    looks = {
-        "weathers": WEATHERS if len(world.weathers) > 1 else (),
-        "styles": STYLES if len(world.styles) > 1 else (),
-    }
+    looks = {"weathers": WEATHERS, "styles": STYLES, "textures": world.textures}
     named = {
         "kinds": world.things,
         "colours": world.colours,
         "settings": world.settings,
         "times": world.times,
     }
-    return named | {head: words for head, words in looks.items() if words}
+    return named | (looks if world.has_looks else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,24 @@ class OracleReader:
     batch: int = 32
     words: Words = field(default_factory=lambda: words_of(SMALL))
 
+    @property
+    def blind(self) -> frozenset[str]:
+        """The parts of a text that it cannot judge."""
+        return frozenset(part for head, part in LOOKS.items() if head not in self.words)
+
+    @property
+    def world(self) -> World:
+        """The richest world whose words it knows.  Raises: WeightsError if there is none"""
+        for world in reversed(WORLDS.values()):
+            if self.knows(world):
+                return world
+        raise WeightsError("this checker knows no world's words whole", hint="fromnoise train oracle")
+
+    def knows(self, world: World) -> bool:
+        """Does it tell all things, colours, settings and times of a world?"""
+        named = {head: listed for head, listed in words_of(world).items() if head not in LOOKS}
+        return all({*listed} <= {*self.words[head]} for head, listed in named.items())
+
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> list[Seen]:
         """What each picture shows."""
@@ -82,12 +103,16 @@ class OracleReader:
 
     def _read(self, pixels: Tensor) -> list[Seen]:
         sight = self.oracle(pixels)
-        kinds, colours = (self._map(head, getattr(sight, head)) for head in MAPS)
+        kinds, colours = self._map("kinds", sight.kinds), self._map("colours", sight.colours)
+        textures = None if sight.textures is None else self._map("textures", sight.textures)
         settings, times = self._named("settings", sight.setting), self._named("times", sight.time)
         weathers = self._named("weathers", sight.weather) or [""] * len(pixels)
         styles = self._named("styles", sight.style) or [None] * len(pixels)
         return [
-            sightings(kinds[i], colours[i], settings[i], times[i], weathers[i], styles[i])
+            sightings(
+                *(kinds[i], colours[i], settings[i], times[i], weathers[i], styles[i]),
+                None if textures is None else textures[i],
+            )
             for i in range(len(pixels))
         ]
 
@@ -152,7 +177,8 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
 def check_words(words: Words, spec: OracleSpec, name: str) -> None:
     """Raises: WeightsError unless there is a word that can be drawn for every class"""
     for head, known in KNOWN.items():
-        listed, classes = words.get(head, ()), getattr(spec, head) - (head in MAPS)
+        listed, classes = words.get(head, ()), getattr(spec, head)
+        classes -= bool(classes) and head in MAPS
         if strangers := [word for word in listed if word not in known]:
             problem = f"{name} was trained on a world with other {head}: {', '.join(strangers)}"
             raise WeightsError(problem, hint="train the oracle again: fromnoise train oracle")

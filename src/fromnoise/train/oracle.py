@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fromnoise.errors import RequestError
 from fromnoise.nets.oracle import Oracle, Sighting
 from fromnoise.specs import OracleSpec
 from fromnoise.train.pool import Pool, batch_at, divided
@@ -45,6 +46,8 @@ class OracleTask:
             "setting": 0.3 * F.cross_entropy(seen.setting.float(), self.pool.setting[index]),
             "time": 0.3 * F.cross_entropy(seen.time.float(), self.pool.time[index]),
         }
+        if seen.textures is not None:
+            losses["textures"] = _places(seen.textures, self._textures(index))
         for name, logits, labels in self._looks(seen, index):
             losses[name] = 0.3 * F.cross_entropy(logits.float(), labels)
         return losses
@@ -55,6 +58,15 @@ class OracleTask:
             yield "weather", seen.weather, self.pool.weather[index]
         if seen.style is not None:
             yield "style", seen.style, self.pool.style[index]
+
+    def _textures(self, index: Tensor) -> Tensor:
+        """Shapes: (B,) -> (B, S/4, S/4)  Raises: RequestError if the pool was made without"""
+        if self.pool.textures is None:
+            raise RequestError(
+                {"pool": "this oracle is to learn textures, and the pool tells of none"},
+                hint="say which world at every stage: --world",
+            )
+        return self.pool.textures[index]
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """Shares of places and pictures that are named right, on pictures that were never trained on."""
@@ -69,6 +81,9 @@ class OracleTask:
             "setting_right": (seen.setting.argmax(1) == self.pool.setting[index]).float().mean().item(),
             "time_right": (seen.time.argmax(1) == self.pool.time[index]).float().mean().item(),
         }
+        if seen.textures is not None:
+            same = seen.textures.argmax(1) == self._textures(index)
+            right["texture_right"] = same[thing].float().mean().item()
         for name, logits, labels in self._looks(seen, index):
             right[f"{name}_right"] = (logits.argmax(1) == labels).float().mean().item()
         return right

@@ -24,6 +24,7 @@ CAPTIONS = 4  # a scene
 LABEL_STRIDE = 4  # labels are kept at a quarter of the size
 LABELS = ("kinds", "colours", "setting", "time")
 LOOKS = ("weather", "style")  # of worlds that have them; else all 0, which is "as it comes"
+TEXTURES = "textures"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Pool:
     """Scenes as training sees them.
 
     Shapes: pixels (shard, 3, S, S) uint8, a tensor each shard, mapped from disk;
-            kinds, colours (N, S/4, S/4) uint8, 0 is nothing;
+            kinds, colours, textures (N, S/4, S/4) uint8, 0 is nothing;
             setting, time, weather, style (N,); captions N lists
     Units:  places in the tables of `vocabulary`
     """
@@ -44,6 +45,7 @@ class Pool:
     weather: Tensor
     style: Tensor
     captions: list[list[str]]
+    textures: Tensor | None = None  # None in worlds without weather and styles
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -127,7 +129,7 @@ def _labelled(scenes: list[Scene], size: int) -> dict[str, Tensor]:
         "time": torch.tensor([TIMES.index(s.time) for s in scenes]),
     }
     if any(s.weather or s.style for s in scenes):  # a world without them has shards without them
-        labels["textures"] = drawn.textures[:, middle, middle]
+        labels[TEXTURES] = drawn.textures[:, middle, middle]
         labels["weather"] = torch.tensor([WEATHERS.index(s.weather) for s in scenes])
         labels["style"] = torch.tensor([STYLES.index(s.style) for s in scenes])
     return labels
@@ -137,6 +139,7 @@ def open_pool(folder: Path, limit: int | None = None) -> Pool:
     """Map a pool's shards, whole ones up to at least `limit` scenes.  Raises: StorageError, WeightsError"""
     pixels: list[Tensor] = []
     rest: dict[str, list[Tensor]] = {name: [] for name in (*LABELS, *LOOKS)}
+    textures: list[Tensor] = []
     captions: list[list[str]] = []
     for path in shards_in(folder):
         if limit is not None and len(captions) >= limit:
@@ -150,10 +153,12 @@ def open_pool(folder: Path, limit: int | None = None) -> Pool:
                 rest[name].append(
                     file.get_tensor(name) if name in told else torch.zeros_like(rest["time"][-1])
                 )
+            textures += [file.get_tensor(TEXTURES)] if TEXTURES in told else []
             captions += _facts(file, path)["captions"]
     if not pixels:
         raise StorageError(f"{folder} holds no pool", hint=f"make one: fromnoise train pool {folder.parent}")
-    return Pool(pixels, captions=captions, **{name: torch.cat(tensors) for name, tensors in rest.items()})
+    labels = {name: torch.cat(tensors) for name, tensors in rest.items()}
+    return Pool(pixels, captions=captions, textures=torch.cat(textures) if textures else None, **labels)
 
 
 def divided(count: int, held_out: int) -> tuple[int, Tensor]:

@@ -3,6 +3,7 @@
 Units: everything in parts of the frame, 0..1, y downwards
 """
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from fromnoise.world.scene import Thing
@@ -55,6 +56,16 @@ def size_at(kind: str, part: float, world: World) -> float:
     """The height of a thing that measures so much of what it may, in the terms of `World.sizes`."""
     least = smallest(kind) if world.sizes_from_smallest else 0.0
     return max(smallest(kind), least + part * (largest(kind) - least))
+
+
+def size_seen(kind: str, box: Box, world: World) -> str:
+    """The word for the size of a thing of which this is seen: that of the nearest range, "" for none."""
+    height = max(box.bottom - box.top, (box.right - box.left) / THINGS[kind].aspect)
+    for word, next_word in pairwise(world.sizes):
+        ends = world.sizes[word][1], world.sizes[next_word][0]
+        if height <= sum(size_at(kind, end, world) for end in ends) / 2:
+            return word
+    return tuple(world.sizes)[-1]
 
 
 def apart(a: Box, b: Box, gap: float = GAP) -> bool:

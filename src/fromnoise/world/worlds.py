@@ -39,6 +39,11 @@ class World:
         """How many of a kind there may be, in words."""
         return tuple(COUNTS[count - 1] for count in self.counts)
 
+    @property
+    def has_looks(self) -> bool:
+        """Do weather and style vary? Then training and checkers learn of them, and of patterns too."""
+        return len(self.weathers) > 1 or len(self.styles) > 1
+
 
 SMALL: Final = World(
     name="small",
