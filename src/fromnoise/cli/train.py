@@ -11,6 +11,7 @@ from fromnoise.cli.following import Moment, follow
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError, StorageError
+from fromnoise.names import WORLD_NAMES
 
 if TYPE_CHECKING:
     from fromnoise.train.presets import Preset
@@ -37,8 +38,8 @@ folder_argument = click.argument("folder", type=FILE, metavar="RUN_FOLDER")
 tiny_option = click.option("--tiny", is_flag=True, help="A rehearsal in seconds; give it at every stage.")
 world_option = click.option(
     "--world",
-    type=click.Choice(("small", "full")),
-    default="small",
+    type=click.Choice(WORLD_NAMES),
+    default=WORLD_NAMES[0],
     show_default=True,
     help="The words of the scenes; give it at every stage.",
 )
@@ -193,12 +194,12 @@ def begun(tiny: bool, world: str, threads: int | None) -> "Preset":
     """The recipes of this model."""
     import torch
 
-    from fromnoise.train.presets import MITE_RUN, TINY_RUN
+    from fromnoise.train.presets import run_for
     from fromnoise.world import world_of
 
     if threads:
         torch.set_num_threads(threads)
-    return (TINY_RUN if tiny else MITE_RUN).in_world(world_of(world))
+    return run_for(world_of(world), tiny=tiny)
 
 
 def fit(

@@ -10,6 +10,7 @@ from fromnoise.cli.commands import Group
 from fromnoise.cli.naming import check_target
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
+from fromnoise.names import WORLD_NAMES
 
 if TYPE_CHECKING:
     from fromnoise.world import Scene
@@ -20,8 +21,8 @@ AT_A_TIME = 16  # scenes rendered between two movements of the bar
 count_option = whole_option("-n", "--count", low=1, high=MAX_SCENES, default=64, help="How many scenes.")
 world_option = click.option(
     "--world",
-    type=click.Choice(("small", "full")),
-    default="small",
+    type=click.Choice(WORLD_NAMES),
+    default=WORLD_NAMES[0],
     show_default=True,
     help="Its words: those of the embedded model, or all.",
 )
