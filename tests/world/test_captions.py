@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -26,10 +27,11 @@ from fromnoise.world import (
     withheld,
     world_of,
 )
-from fromnoise.world.captions import DENSITIES, Density, size_word, style_templates, templates_for
+from fromnoise.world.captions import DENSITIES, Density, size_word
 from fromnoise.world.phrases import NEAR, SETTING_PHRASES, TEMPLATES, TIME_PHRASES
 from fromnoise.world.phrases_full import STYLE_TEMPLATES
 from fromnoise.world.phrasing import phrasing_of
+from fromnoise.world.templates import style_templates, templates_for
 from fromnoise.world.vocabulary import TIMELESS
 
 LITTLE = [sample_scene(scene_seed(11, index)) for index in range(1500)]
@@ -140,6 +142,15 @@ def test_training_never_uses_a_test_only_template():
     }
     assert kept & {caption(CAT, seed, held_out=True) for seed in range(400)}
     assert not kept & {sample_caption(CAT, seed) for seed in range(2000)}
+
+
+def test_training_never_uses_a_test_only_template_of_a_style():
+    assert style_templates(True) == ("{scene} as {noun}",)
+    styled = [scene for scene in MUCH if scene.style]
+    nouns = [noun for nouns in phrasing_of(FULL).style_nouns.values() for noun in nouns]
+    kept = re.compile(f"[^,] as ({'|'.join(nouns)})$")
+    assert not [text for s in styled for k in range(3) if kept.search(text := sample_caption(s, k))]
+    assert all(kept.search(caption(scene, 0, held_out=True)) for scene in styled)
 
 
 def test_one_scene_is_said_in_many_ways():

@@ -1,22 +1,18 @@
 """What a picture shows, in words: many phrasings, every one true of the scene."""
 
-import re
 from collections.abc import Sequence
-from functools import cache
 from random import Random
 from typing import Final, Literal
 
 from fromnoise.errors import RequestError, did_you_mean
 from fromnoise.world.geometry import size_at
-from fromnoise.world.phrases import ALSO, AND, BESIDE, INVERSE_SAID, NUMERALS, TEMPLATES
-from fromnoise.world.phrases_full import STYLE_TEMPLATES
+from fromnoise.world.phrases import ALSO, AND, BESIDE, INVERSE_SAID, NUMERALS
 from fromnoise.world.phrasing import Phrasing, phrasing_of
 from fromnoise.world.scene import Scene, Thing
-from fromnoise.world.splits import held_out_templates
+from fromnoise.world.templates import bare_templates, style_templates, templates_for
 from fromnoise.world.vocabulary import COUNTS, THINGS, TIMELESS
 from fromnoise.world.worlds import SMALL, World, world_of
 
-SLOT: Final = re.compile(r"\{\w+\}|[, ]+")
 Density = Literal["full", "medium", "short", "tags"]
 
 DENSITIES: Final[tuple[Density, ...]] = ("full", "medium", "short", "tags")
@@ -102,28 +98,6 @@ def _add_weather(scene: Scene, slots: dict[str, str], rng: Random) -> None:
     said = [_one(rng, phrasing.weathers[scene.weather]), *([slots["time"]] if "time" in slots else [])]
     rng.shuffle(said)
     slots["time"] = " ".join(said)
-
-
-@cache
-def bare_templates(slots: tuple[str, ...]) -> tuple[str, ...]:
-    """The templates of training with exactly these slots, no words of their own, and the things first."""
-    return tuple(t for t in templates_for(slots, False) if t[:8] == "{things}" and not SLOT.sub("", t))
-
-
-@cache
-def style_templates(held_out: bool) -> tuple[str, ...]:
-    """The templates round a styled scene that training uses, or that only tests use."""
-    reserved = held_out_templates(STYLE_TEMPLATES[1:])
-    return tuple(t for t in STYLE_TEMPLATES if (t in reserved) == held_out)
-
-
-@cache
-def templates_for(slots: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
-    """The templates with exactly these slots that training uses, or that only tests use."""
-    named = {s: "{" + s + "}" for s in ("place", "things", "time")}
-    fitting = [t for t in TEMPLATES if tuple(s for s, mark in named.items() if mark in t) == slots]
-    reserved = held_out_templates(tuple(fitting[1:]))
-    return tuple(t for t in fitting if (t in reserved) == held_out)
 
 
 def _groups(scene: Scene) -> list[list[int]]:

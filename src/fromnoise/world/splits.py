@@ -106,18 +106,6 @@ def check_split(split: str, world: World = SMALL) -> None:
         raise RequestError(f"split {split} holds nothing of the {world.name} world")
 
 
-def publish(world: World = SMALL) -> dict[str, list[str]]:
-    """Every withheld combination in words, by split; H2 counts facts, not phrasings."""
-    found = {split: sorted(" ".join(pair) for pair in withheld_pairs(split, world)) for split in LISTED}
-    facts = [word for word in world.relations if word not in MIRRORED]
-    found["H2"] = sorted(
-        f"{a} {word} {b}"
-        for word, a, b in product(facts, world.things, world.things)
-        if a != b and relation_is_withheld(word, a, b)
-    )
-    return {split: lines for split, lines in found.items() if lines}
-
-
 def _hash(split: str, *words: str) -> int:
     return crc32(" ".join((split, *words)).encode())
 
