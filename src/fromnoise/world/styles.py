@@ -16,8 +16,8 @@ from fromnoise.world.paint import LUMA
 from fromnoise.world.palette import rgb as colour_of
 
 CELLS: Final = 42  # squares in a row of a pixel picture
-SHADES: Final = 9  # of each channel in it
-BOARD, SHEET, DARK = "#26332f", "#fffdf4", "#0b0a1f"
+SHADES: Final = 16  # of each channel in it; with fewer, each channel steps at another place and hues break up
+BOARD, CHALK, SHEET, DARK = "#26332f", "#f4f1e6", "#fffdf4", "#0b0a1f"
 FINE: Final = 128  # pixels at which lines are one pixel wide
 
 
@@ -79,7 +79,7 @@ def plain_areas(rgb: Tensor, dice: Dice) -> Tensor:
 
 def sheets(rgb: Tensor, dice: Dice) -> Tensor:
     """Paper-cut: sheets of coloured paper, each with a soft shadow on the next."""
-    cut = posterised(blur(rgb, 0.012), 6)
+    cut = posterised(blur(rgb, 0.024), 6)
     tone = luma(cut)
     d = max(1, round(0.02 * rgb.shape[-1]))
     above = F.pad(tone, (d, 0, d, 0), mode="replicate")[:, :, : tone.shape[2], : tone.shape[3]]
@@ -104,7 +104,10 @@ def watercolour(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor
     pools = (luma(blur(rgb, 0.03)) - luma(soft)).clamp(0, 0.3)  # where it is darker than around
     density = mix(0.55 + 0.55 * cloud, 0.88 + 0.22 * cloud, thing) + 1.1 * pools
     sheet = ink(SHEET, rgb)
-    painted = sheet * (1 - (1 - mix(soft, rgb, 0.6 * thing)) * density)
+    thin = 0.94 - 0.12 * (1 - luma(blur(rgb, 0.05)))  # the darker the place, the more sheet shines through
+    painted = sheet * (
+        1 - (1 - mix(soft, rgb, 0.6 * thing)) * density * mix(thin, torch.ones_like(thin), thing)
+    )
     steps = (torch.arange(size, device=rgb.device) + 0.5) / size
     rim = torch.minimum(steps, 1 - steps)
     edge = torch.minimum(rim[:, None], rim) + 0.09 * (cloud - 0.5) - 0.028
@@ -124,24 +127,29 @@ def chalk(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     size = rgb.shape[-1]
     steps = (torch.arange(size, device=rgb.device) + 0.5) / size
     dust = noise(dice, 9, size)
-    strokes = torch.sin(110 * (steps + 0.8 * steps[:, None]) + 2.5 * dust)
+    strokes = torch.sin(80 * (steps + 0.8 * steps[:, None]) + 1.5 * dust)
     thing = (owners > 0)[:, None].float()
-    lines = (contrast(rgb) * 2.0 - 0.1).clamp(0, 1)
-    cover = mix(0.32 + 0.06 * strokes + 0.12 * dust, 0.86 + 0.02 * strokes + 0.12 * dust, thing)
-    cover = torch.maximum(cover, lines * (0.5 + 0.5 * thing))
+    rim = (F.max_pool2d(thing, 3, 1, 1) - thing).clamp(0, 1)  # round things, so that their colour stays whole
+    lines = (contrast(blur(rgb, 0.008)) * 2.6 - 0.1).clamp(0, 1) * (1 - thing)
+    cover = mix(0.26 + 0.05 * strokes + 0.10 * dust, 0.92 + 0.03 * strokes, thing)
+    cover = torch.maximum(cover, lines * 0.6)
     board = ink(BOARD, rgb) * (0.88 + 0.2 * noise(dice, 5, size))
-    pale = rgb + (1 - rgb) * (0.2 + 0.3 * lines * (1 - thing) - 0.1 * thing)
-    return mix(board, pale, cover), owners
+    vivid = rgb / rgb.amax(1, keepdim=True).clamp_min(0.35) * 0.92  # chalk is as bright by night
+    pale = mix(mix(vivid, rgb, thing), torch.ones_like(rgb), 0.10 + 0.25 * lines)
+    return mix(mix(board, pale, cover), ink(CHALK, rgb), 0.8 * rim), owners
 
 
 def neon(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     """Glowing tubes along all borders, in the dark."""
     thing = (owners > 0)[:, None].float()
     vivid = rgb / rgb.amax(1, keepdim=True).clamp_min(0.25)
-    tube = (contrast(rgb) * 2.4 - 0.15).clamp(0, 1)
+    calm = mix(blur(rgb, 0.006), rgb, thing)  # stars and drops are lights, not tubes
+    tube = (
+        contrast(calm) * mix(torch.full_like(thing, 3.2), torch.full_like(thing, 2.4), thing) - 0.15
+    ).clamp(0, 1)
     rim = (F.max_pool2d(thing, 3, 1, 1) - F.avg_pool2d(thing, 3, 1, 1)).clamp(0, 1) * thing
     tube = torch.maximum(
-        tube * mix(torch.full_like(thing, 0.5), torch.full_like(thing, 0.9), thing), (rim * 2).clamp(0, 1)
+        tube * mix(torch.full_like(thing, 0.6), torch.full_like(thing, 0.7), thing), (rim * 2).clamp(0, 1)
     )
     light = tube * vivid
     base = mix(ink(DARK, rgb) + rgb * 0.20, rgb * 0.42, thing)
