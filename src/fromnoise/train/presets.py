@@ -103,8 +103,9 @@ def oracle_spec(world: World, width: int = 32, groups: int = 8) -> OracleSpec:
         colours=len(world.colours) + 1,
         settings=len(world.settings),
         times=len(world.times),
-        weathers=len(WEATHERS) if len(world.weathers) > 1 else 0,
-        styles=len(STYLES) if len(world.styles) > 1 else 0,
+        weathers=len(WEATHERS) if world.has_looks else 0,
+        styles=len(STYLES) if world.has_looks else 0,
+        textures=len(world.textures) + 1 if world.has_looks else 0,
         width=width,
         groups=groups,
     )
@@ -182,6 +183,18 @@ MITE_RUN = Preset(
     mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08, pattern=0.06, variants=1, flips=False),
 )
 
+# The full world in all its drawings. Source: MITE_RUN, longer by the ratio of the words; not trained yet
+FULL_RUN = replace(
+    MITE_RUN.in_world(FULL),
+    spec=replace(MITE, name="mite-full"),
+    oracle=replace(ORACLE_RECIPE, steps=6000),
+    vae=replace(VAE_RECIPE, steps=12_000),
+    clip=replace(CLIP_RECIPE, steps=2000),
+    unet=replace(UNET_RECIPE, steps=40_000),
+    scenes=120_000,
+    mix=Mix(single=0.40, pair=0.20, count=0.15, rich=0.25, world=FULL),
+)
+
 # The same stages and code paths in seconds: what the tests run on, and a rehearsal before a long training.
 _TINY_WIDTH, _TINY_SIZE = 32, 32
 _TINY_RECIPE = Recipe(steps=4, batch=8, lr=1e-3, warmup=2, held_out=16, look_every=2)
@@ -214,3 +227,10 @@ TINY_RUN = Preset(
     shard=32,
     prompts=PROMPTS[:2],
 )
+
+
+def run_for(world: World, *, tiny: bool = False) -> Preset:
+    """How a model of a world is trained, or the rehearsal of it."""
+    if tiny:
+        return TINY_RUN.in_world(world)
+    return FULL_RUN if world is FULL else MITE_RUN.in_world(world)
