@@ -80,7 +80,7 @@ class OracleReader:
     @property
     def world(self) -> World:
         """The richest world whose words it knows.  Raises: WeightsError if there is none"""
-        for world in reversed(WORLDS.values()):
+        for world in reversed(tuple(WORLDS.values())):
             if self.knows(world):
                 return world
         raise WeightsError("this checker knows no world's words whole", hint="fromnoise train oracle")

@@ -60,6 +60,12 @@ def contrast(rgb: Tensor) -> Tensor:
     return (across.square() + down.square()).sum(1, keepdim=True).sqrt().clamp_max(1)
 
 
+def around(x: Tensor, pool: Callable[[Tensor, int, int, int], Tensor]) -> Tensor:
+    """The greatest or the mean of what is within a line's breadth.  Shapes: (B, 1, H, W) -> (B, 1, H, W)"""
+    d = max(1, round(x.shape[-1] / FINE))
+    return pool(x, 2 * d + 1, 1, d)
+
+
 def posterised(rgb: Tensor, levels: int) -> Tensor:
     """Few tones with smooth borders instead of gradients."""
     light = luma(rgb).clamp_min(0.02)
@@ -129,7 +135,7 @@ def chalk(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     dust = noise(dice, 9, size)
     strokes = torch.sin(80 * (steps + 0.8 * steps[:, None]) + 1.5 * dust)
     thing = (owners > 0)[:, None].float()
-    rim = (F.max_pool2d(thing, 3, 1, 1) - thing).clamp(0, 1)  # round things, so that their colour stays whole
+    rim = around(thing, F.max_pool2d) - thing  # round things, so that their colour stays whole
     lines = (contrast(blur(rgb, 0.008)) * 2.6 - 0.1).clamp(0, 1) * (1 - thing)
     cover = mix(0.26 + 0.05 * strokes + 0.10 * dust, 0.92 + 0.03 * strokes, thing)
     cover = torch.maximum(cover, lines * 0.6)
@@ -144,13 +150,9 @@ def neon(rgb: Tensor, owners: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
     thing = (owners > 0)[:, None].float()
     vivid = rgb / rgb.amax(1, keepdim=True).clamp_min(0.25)
     calm = mix(blur(rgb, 0.006), rgb, thing)  # stars and drops are lights, not tubes
-    tube = (
-        contrast(calm) * mix(torch.full_like(thing, 3.2), torch.full_like(thing, 2.4), thing) - 0.15
-    ).clamp(0, 1)
-    rim = (F.max_pool2d(thing, 3, 1, 1) - F.avg_pool2d(thing, 3, 1, 1)).clamp(0, 1) * thing
-    tube = torch.maximum(
-        tube * mix(torch.full_like(thing, 0.6), torch.full_like(thing, 0.7), thing), (rim * 2).clamp(0, 1)
-    )
+    tube = (contrast(calm) * 2.4 - 0.15).clamp(0, 1) * (0.6 + 0.1 * thing)
+    rim = (1 - around(thing, F.avg_pool2d)) * thing
+    tube = torch.maximum(tube, (rim * 2).clamp(0, 1))
     light = tube * vivid
     base = mix(ink(DARK, rgb) + rgb * 0.20, rgb * 0.42, thing)
     shown = base + light * 0.75 + blur(light, 0.018) * 0.7 + blur(light, 0.05) * 0.5
