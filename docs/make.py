@@ -3,23 +3,28 @@
 python docs/make.py words                                 the tables in docs/world.md
 python docs/make.py card [--model FILE] [--score FILE]    the facts in docs/model-card.md
 python docs/make.py gallery [--model FILE]                docs/pictures/gallery.png
+python docs/make.py sheet                                 docs/pictures/world-full.png
 """
 
 import argparse
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from fromnoise import Pipeline, load
+from fromnoise.images.pixels import MIDDLE
 from fromnoise.train.handover import CLIP, DECODER, ORACLE, UNET, VAE
+from fromnoise.train.sheet import sheet as tiles
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
-from fromnoise.world import parse, publish
+from fromnoise.world import FULL, SMALL, Mix, Scene, Thing, World, parse, publish, sample_scene, scene_seed
+from fromnoise.world.render import render
 from fromnoise.world.splits import withheld_pairs
-from fromnoise.world.vocabulary import COLOURS, COUNTS, RELATIONS, SETTINGS, SIZES, TEXTURES, THINGS, TIMES
+from fromnoise.world.vocabulary import COUNTS
 
 DOCS = Path(__file__).parent
 EMBEDDED = FOLDER / MODEL_FILE
@@ -42,6 +47,12 @@ SEED = 0  # of every picture: none is picked
 COLUMNS, ENLARGE, GAP = 4, 2, 6
 FONT_SIZE = 13
 BELOW = FONT_SIZE + 6  # pixels, for the prompt
+
+TILE, ACROSS, FIRST = 96, 6, 24  # pixels of a scene, scenes in a row, scenes as they come
+LOOKS = (  # what is drawn in every style
+    Scene(9, "city", "night", (Thing("robot", "blue", 0.5, 0.62, 0.5),), weather="rainy", world="full"),
+    Scene(5, "garden", "day", (Thing("owl", "teal", 0.5, 0.6, 0.5),), weather="clear", world="full"),
+)
 
 STAGES = (ORACLE, VAE, DECODER, CLIP, UNET)  # in the order they are trained; a model file has them by name
 
@@ -74,30 +85,54 @@ def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS) -> Image.Image:
     return page
 
 
+# --- the full world ---
+
+
+def sheet() -> Image.Image:
+    """The first training scenes of the full world, and below them one thing in every style and weather."""
+    mix = Mix(world=FULL)
+    scenes = [sample_scene(scene_seed(SEED, index), mix) for index in range(FIRST)]
+    scenes += [replace(scene, style=style) for scene in LOOKS for style in FULL.styles[1:]]
+    return tiles(render(scenes, TILE).pixels.float() / MIDDLE - 1, ACROSS)
+
+
 # --- the words of the world ---
 
 
-def words() -> str:
-    """The vocabulary, and what training never sees of it."""
+def words(world: World = SMALL) -> str:
+    """The vocabulary of a world, and what training never sees of it."""
     rows = {
-        "things": THINGS,
-        "colours": COLOURS,
-        "settings": SETTINGS,
-        "times": TIMES,
-        "sizes": filter(None, SIZES),
-        "patterns": TEXTURES[1:],
-        "counts": COUNTS[:4],
-        "relations": RELATIONS,
+        "things": world.things,
+        "colours": world.colours,
+        "settings": world.settings,
+        "times": world.times,
+        "weathers": world.weathers[1:],
+        "styles": world.styles[1:],
+        "sizes": filter(None, world.sizes),
+        "patterns": world.textures[1:],
+        "counts": COUNTS[: max(world.counts)],
+        "relations": world.relations,
     }
-    split = publish()
-    lost = {"H1 colour × thing": "H1", "H3 count × thing": "H3", "H4 setting × thing": "H4"}
+    split = publish(world)
+    lost = {
+        "H1 colour × thing": "H1",
+        "H3 count × thing": "H3",
+        "H4 setting × thing": "H4",
+        "H5 style × thing": "H5",
+    }
     lines = ["| Sort | How many | Words |", "|---|---|---|"]
     for sort, found in rows.items():
-        listed = list(found)
-        lines.append(f"| {sort} | {len(listed)} | {', '.join(listed)} |")
+        if listed := list(found):
+            lines.append(f"| {sort} | {len(listed)} | {', '.join(listed)} |")
     lines += ["", "| Kept from training | How many | Which |", "|---|---|---|"]
-    lines += [f"| {title} | {len(split[key])} | {', '.join(split[key])} |" for title, key in lost.items()]
-    return "\n".join([*lines, f"| H2 relation × two things | {len(split['H2'])} | `publish()` lists them |"])
+    lines += [
+        f"| {title} | {len(split[key])} | {', '.join(split[key])} |"
+        for title, key in lost.items()
+        if key in split
+    ]
+    lines.append(f"| H2 relation × two things | {len(split['H2'])} | `publish()` lists them |")
+    templates = ", ".join(f"`{template}`" for template in split["H6"])
+    return "\n".join([*lines, f"| H6 caption templates | {len(split['H6'])} | {templates} |"])
 
 
 # --- the model card ---
@@ -161,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("words", "card", "gallery"))
+    parser.add_argument("what", choices=("words", "card", "gallery", "sheet"))
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="else the embedded one")
     parser.add_argument("--score", type=Path, help="what `fromnoise score` printed")
     parser.add_argument("--folder", type=Path, default=DOCS, help="else this one")
@@ -169,11 +204,16 @@ def main() -> None:
     match asked.what:
         case "words":
             rewrite(asked.folder / "world.md", "words", words())
+            rewrite(asked.folder / "world.md", "all-words", words(FULL))
         case "card":
             card = asked.folder / "model-card.md"
             rewrite(card, "facts", facts(load_native(asked.model), asked.model.stat().st_size))
             if asked.score:
                 rewrite(card, "score", asked.score.read_text(encoding="utf-8"))
+        case "sheet":
+            path = asked.folder / "pictures" / "world-full.png"
+            sheet().save(path, optimize=True)
+            print(path)
         case _:
             path = asked.folder / "pictures" / "gallery.png"
             gallery(load(None if asked.model == EMBEDDED else asked.model)).save(path, optimize=True)

@@ -23,7 +23,7 @@ from fromnoise.noise.spacings import karras
 from fromnoise.pipeline import Pipeline
 from fromnoise.weights import model_loader
 from fromnoise.weights.native import Parts, save_native
-from fromnoise.world import parse
+from fromnoise.world import FULL, parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -247,6 +247,7 @@ def between(page: str, part: str) -> str:
 
 def test_the_words_of_the_world_are_up_to_date(make: SimpleNamespace) -> None:
     assert between("docs/world.md", "words") == make.words(), "run: python docs/make.py words"
+    assert between("docs/world.md", "all-words") == make.words(FULL), "run: python docs/make.py words"
 
 
 @pytest.mark.skipif(not EMBEDDED, reason="there is no embedded model yet")

@@ -1,4 +1,4 @@
-"""The names of samplers and spacings, and what other programs call them. No torch: doors check early."""
+"""The names of samplers, spacings and worlds, and what others call them. No torch: doors check early."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ from fromnoise.errors import RequestError, did_you_mean
 
 SAMPLER_NAMES = ("ddpm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "lcm")
 SPACING_NAMES = ("karras", "exponential", "leading", "linspace", "trailing", "uniform")
+WORLD_NAMES = ("small", "full")
 
 # what users type (in lower case) -> our sampler, and the spacing where the name implies one
 SAMPLER_ALIASES: Mapping[str, tuple[str, str | None]] = {

@@ -109,6 +109,9 @@ class OracleSpec(Spec):
     colours: int
     settings: int
     times: int
+    weathers: int = 0  # 0: it does not tell
+    styles: int = 0
+    textures: int = 0
     width: int = 32
     groups: int = 8
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from conftest import FromNoise
 from PIL import Image
 
-from fromnoise.world import Naming, parse, sample_scene, scene_seed
+from fromnoise.world import FULL, Naming, parse, sample_scene, scene_seed, unknown_words
 
 
 def test_a_preview_is_a_sheet_of_the_scenes(fromnoise: FromNoise) -> None:
@@ -39,3 +39,13 @@ def test_captions_are_a_line_each(fromnoise: FromNoise) -> None:
     other = fromnoise("world", "caption", "-n", "9", "--held-out").out.splitlines()
     assert len(plain) == len(other) == 9
     assert plain != other
+
+
+def test_the_full_world_is_previewed_and_captioned_by_name(fromnoise: FromNoise) -> None:
+    ask = ("world", "preview", "-n", "2", "--size", "16", "--force")
+    assert fromnoise(*ask).out == fromnoise(*ask, "--world", "full").out == "world.png\n"
+    for line in fromnoise("world", "caption", "-n", "3", "--world", "full", "--json").out.splitlines():
+        data = json.loads(line)
+        assert data["scene"]["world"] == "full"
+        assert unknown_words(data["captions"]["full"], FULL) == []
+    assert fromnoise("world", "preview", "--world", "large").code == 2

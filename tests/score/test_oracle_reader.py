@@ -10,18 +10,17 @@ from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle, Sighting
 from fromnoise.score import OracleReader, load_oracle, save_oracle
 from fromnoise.score import oracle as room
-from fromnoise.specs import OracleSpec
+from fromnoise.score.oracle import words_of
+from fromnoise.train.presets import oracle_spec
 from fromnoise.weights.detect import detect
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.stored import open_weights
-from fromnoise.world import sample_scene, scene_seed
-from fromnoise.world.check import sightings
+from fromnoise.world import FULL, SMALL, Mix, World, sample_scene, scene_seed
 from fromnoise.world.render import render
-from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
+from fromnoise.world.seeing import sightings
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
 
-SPEC = OracleSpec(
-    kinds=len(THINGS) + 1, colours=len(COLOURS) + 1, settings=len(SETTINGS), times=len(TIMES), width=8
-)
+SPEC = oracle_spec(SMALL, width=8)
 
 
 @pytest.fixture
@@ -50,21 +49,31 @@ class Clairvoyant(nn.Module):
         part = slice(self.at, self.at + len(pixels))
         self.at += len(pixels)
         t = self.truth
-        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part])
+        looks = (x if x is None else x[part] for x in (t.weather, t.style, t.textures))
+        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part], *looks)
 
 
-def test_logits_become_what_label_maps_say() -> None:
-    scenes = [sample_scene(scene_seed(4, index)) for index in range(5)]
+@pytest.mark.parametrize("world", [SMALL, FULL], ids=["small", "full"])
+def test_logits_become_what_label_maps_say(world: World) -> None:
+    scenes = [sample_scene(scene_seed(4, index), Mix(world=world)) for index in range(9)]
+    spec, full = oracle_spec(world), world is FULL
     drawn = render(scenes, 64)
     kinds, colours = drawn.kinds[:, 2::4, 2::4].long(), drawn.colours[:, 2::4, 2::4].long()
+    textures = drawn.textures[:, 2::4, 2::4].long()
     truth = Sighting(
-        one_hot(kinds, SPEC.kinds).permute(0, 3, 1, 2),
-        one_hot(colours, SPEC.colours).permute(0, 3, 1, 2),
-        one_hot(torch.tensor([SETTINGS.index(s.setting) for s in scenes]), SPEC.settings),
-        one_hot(torch.tensor([TIMES.index(s.time) for s in scenes]), SPEC.times),
+        one_hot(kinds, spec.kinds).permute(0, 3, 1, 2),
+        one_hot(colours, spec.colours).permute(0, 3, 1, 2),
+        one_hot(torch.tensor([SETTINGS.index(s.setting) for s in scenes]), spec.settings),
+        one_hot(torch.tensor([TIMES.index(s.time) for s in scenes]), spec.times),
+        one_hot(torch.tensor([WEATHERS.index(s.weather) for s in scenes]), len(WEATHERS)) if full else None,
+        one_hot(torch.tensor([STYLES.index(s.style) for s in scenes]), len(STYLES)) if full else None,
+        one_hot(textures, spec.textures).permute(0, 3, 1, 2) if full else None,
     )
-    read = OracleReader(Clairvoyant(truth), batch=2)  # type: ignore[arg-type]
-    wanted = [sightings(k, c, s.setting, s.time) for s, k, c in zip(scenes, kinds, colours, strict=True)]
+    read = OracleReader(Clairvoyant(truth), batch=2, words=words_of(world))  # type: ignore[arg-type]
+    wanted = [
+        sightings(k, c, s.setting, s.time, s.weather, s.style if full else None, x if full else None)
+        for s, k, c, x in zip(scenes, kinds, colours, textures, strict=True)
+    ]
     assert read(drawn.pixels.float() / 127.5 - 1) == wanted
 
 
@@ -82,7 +91,7 @@ def test_a_size_that_the_oracle_cannot_halve_is_refused(oracle: Oracle) -> None:
 
 def test_a_saved_oracle_answers_as_before(oracle: Oracle, file: Path) -> None:
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    again = load_oracle(file)
+    again = load_oracle(file).oracle
     assert again.spec == SPEC
     assert torch.equal(again(pixels).kinds, oracle(pixels).kinds)
     assert not any(p.requires_grad for p in again.parameters())
@@ -92,7 +101,7 @@ def test_half_precision_halves_the_file_and_loads_as_float32(oracle: Oracle, fil
     small = file.with_name("small.safetensors")
     save_oracle(oracle, small)
     assert small.stat().st_size < 0.6 * file.stat().st_size
-    assert {p.dtype for p in load_oracle(small).parameters()} == {torch.float32}
+    assert {p.dtype for p in load_oracle(small).oracle.parameters()} == {torch.float32}
 
 
 def test_one_changed_byte_is_noticed(file: Path) -> None:
@@ -110,13 +119,52 @@ def test_a_missing_file_is_named(file: Path, suffix: str) -> None:
         load_oracle(file)
 
 
-def test_an_oracle_of_another_world_is_refused(
-    oracle: Oracle, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(room, "WORDS", room.WORDS | {"times": ("day", "night", "sunset")})
-        save_oracle(oracle, file)
-    with pytest.raises(WeightsError, match="a world with other times"):
+def test_an_oracle_reads_its_words_from_its_own_file(oracle: Oracle, file: Path) -> None:
+    assert load_oracle(file).words == words_of(SMALL)
+    turned = replace(SMALL, times=("night", "day", "sunset"), colours=SMALL.colours[::-1])
+    save_oracle(oracle, file, world=turned)
+    reader = load_oracle(file)
+    assert reader.words["times"] == ("night", "day", "sunset")
+    pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    (seen,) = reader(pixels)
+    assert seen.time == turned.times[int(reader.oracle(pixels).time.argmax())]
+    numbers = reader._map("colours", one_hot(torch.tensor([[[0, 1, 11]]]), 12).permute(0, 3, 1, 2))
+    assert numbers.tolist() == [[[0, 11, 1]]]
+
+
+def test_an_oracle_of_the_full_world_tells_weather_and_style(tmp_path: Path) -> None:
+    path = tmp_path / "full.safetensors"
+    with torch.random.fork_rng():
+        save_oracle(Oracle(oracle_spec(FULL, width=8)), path, world=FULL)
+    reader = load_oracle(path)
+    (seen,) = reader(torch.zeros(1, 3, 32, 32))
+    assert seen.weather in WEATHERS
+    assert seen.style in STYLES
+    assert seen.textured
+    assert (reader.world, reader.blind) == (FULL, frozenset())
+    assert reader.knows(SMALL)
+
+
+def test_the_checker_of_fromnoise_knows_the_small_world() -> None:
+    reader = load_oracle()
+    assert (reader.world, reader.knows(FULL)) == (SMALL, False)
+    assert reader.blind == {"weather", "style", "pattern"}
+
+
+def test_the_words_of_a_world_are_numbered_as_in_the_tables_of_all() -> None:
+    for world in (SMALL, FULL):
+        for head, words in words_of(world).items():
+            assert words == room.KNOWN[head][: len(words)]
+    assert len(THINGS) == len(FULL.things)
+    assert len(COLOURS) == len(FULL.colours)
+
+
+def test_words_that_cannot_be_drawn_are_refused(oracle: Oracle, file: Path) -> None:
+    save_oracle(oracle, file, world=replace(SMALL, times=("day", "noon", "night")))
+    with pytest.raises(WeightsError, match="a world with other times: noon"):
+        load_oracle(file)
+    save_oracle(oracle, file, world=replace(SMALL, times=("day", "night")))
+    with pytest.raises(WeightsError, match="2 times for 3"):
         load_oracle(file)
 
 

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from fromnoise.score import SEEN, Report, Row, Share, wilson
+from fromnoise.score.plans import OVERALL
 from fromnoise.score.report import Judged, Source
 
 
@@ -75,3 +77,22 @@ def test_a_bar_that_was_not_measured_is_missed() -> None:
         "model: the tier of single things was not scored",
         "ceiling: the tier of single things was not scored",
     ]
+
+
+def test_the_mean_of_tiers_is_of_the_first_six_by_their_headlines() -> None:
+    assert Report((row(SEEN, "model", 91),), ()).overall() is None
+    parts = dict.fromkeys(("colour", "setting", "time", "all"), Share(50, 100))
+    shares = {"object": Share(80, 100), **parts}
+    rows = [Row(name, split, "model", 100, shares, {}) for name in OVERALL for split in (SEEN, "H1")]
+    rows[1] = replace(rows[1], shares={**shares, "object": Share(0, 100)})
+    report = Report(tuple(rows), ())
+    assert report.overall() == pytest.approx(
+        (80 + 5 * 50) / 600
+    )  # of single things only whether they are there
+    assert report.overall(held_out=True) == pytest.approx(5 * 50 / 600)
+    assert report.overall("ceiling") is None
+    assert "Mean of T1 to T6: seen 55.0, held out 41.7." in report.to_markdown()
+    assert report.to_json()["overall"] == {
+        "seen": report.overall(),
+        "held_out": report.overall(held_out=True),
+    }

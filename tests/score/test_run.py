@@ -8,8 +8,8 @@ from torch import Tensor
 from fromnoise.errors import NonFiniteError, RequestError
 from fromnoise.score import SEEN, Draw, Progress, Report, Settings, Share, Tier, make_tier, score
 from fromnoise.world import Prompt
-from fromnoise.world.check import Seen, sightings
 from fromnoise.world.render import render
+from fromnoise.world.seeing import Seen, sightings
 
 SIZE = 64
 SMALL = Settings(seeds_per_prompt=2, batch=5, size=SIZE)

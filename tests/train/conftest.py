@@ -32,20 +32,25 @@ def one_core() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def rehearse(folder: Path, preset: Preset) -> Rehearsal:
+    """Every stage, one after the other."""
+    assert list(stages.make_pool(folder, preset)) == [32, 64]
+    stages.train_tokenizer(folder, preset)
+    told = {"oracle": list(stages.train_oracle(folder, preset))}
+    told["vae"] = list(stages.train_vae(folder, preset))
+    told["decoder"] = list(stages.train_decoder(folder, preset))
+    told["clip"] = list(stages.train_clip(folder, preset))
+    assert list(stages.cache_latents(folder, preset)) == [32, 64]
+    stages.measure_latents(folder, preset)
+    told["unet"] = list(stages.train_unet(folder, preset))
+    card = stages.assemble(folder, folder / "model.safetensors", preset)
+    return Rehearsal(folder, folder / "model.safetensors", card, told, preset)
+
+
 @pytest.fixture(scope="session")
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("rehearsal")
-    assert list(stages.make_pool(folder, TINY_RUN)) == [32, 64]
-    stages.train_tokenizer(folder, TINY_RUN)
-    told = {"oracle": list(stages.train_oracle(folder, TINY_RUN))}
-    told["vae"] = list(stages.train_vae(folder, TINY_RUN))
-    told["decoder"] = list(stages.train_decoder(folder, TINY_RUN))
-    told["clip"] = list(stages.train_clip(folder, TINY_RUN))
-    assert list(stages.cache_latents(folder, TINY_RUN)) == [32, 64]
-    stages.measure_latents(folder, TINY_RUN)
-    told["unet"] = list(stages.train_unet(folder, TINY_RUN))
-    card = stages.assemble(folder, folder / "model.safetensors", TINY_RUN)
+    done = rehearse(tmp_path_factory.mktemp("rehearsal"), TINY_RUN)
     torch.set_num_threads(before)
-    return Rehearsal(folder, folder / "model.safetensors", card, told)
+    return done

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fromnoise.errors import RequestError, StorageError, WeightsError
+from fromnoise.train.oracle import OracleTask
 from fromnoise.train.pool import batch_at, divided, grow, open_pool
+from fromnoise.train.presets import MITE_RUN, TINY_RUN, run_for
 from fromnoise.train.state import generator, write_checkpoint
-from fromnoise.world import contradictions, parse, sample_scene, scene_seed
+from fromnoise.world import (
+    FULL,
+    SMALL,
+    Mix,
+    contradictions,
+    parse,
+    sample_scene,
+    scene_seed,
+    unknown_words,
+)
 from fromnoise.world.render import render
+from fromnoise.world.vocabulary import STYLES, WEATHERS
 
 
 @settings(deadline=None)
@@ -78,6 +91,49 @@ def test_a_pool_of_other_pictures_is_not_grown(rehearsal: Rehearsal) -> None:
     for other in ({"size": 64}, {"seed": 1}, {"shard": 16}):
         with pytest.raises(WeightsError, match="holds pictures of 32 pixels, seed 0, 32 a shard, not of"):
             next(grow(rehearsal.folder / "pool", 64, **{"size": 32, "shard": 32} | other))
+
+
+def test_a_pool_of_the_full_world_also_holds_weather_and_style(tmp_path: Path) -> None:
+    mix = Mix(world=FULL)
+    assert list(grow(tmp_path, 16, size=32, mix=mix, shard=16)) == [16]
+    pool, scenes = open_pool(tmp_path), [sample_scene(scene_seed(0, index), mix) for index in range(16)]
+    assert [WEATHERS[i] for i in pool.weather.tolist()] == [scene.weather for scene in scenes]
+    assert [STYLES[i] for i in pool.style.tolist()] == [scene.style for scene in scenes]
+    assert pool.textures is not None
+    assert torch.equal(pool.textures, render(scenes, 32).textures[:, 2::4, 2::4])
+    for scene, captions in zip(scenes, pool.captions, strict=True):
+        assert [contradictions(parse(caption, FULL), scene) for caption in captions] == [[]] * 4
+    with pytest.raises(WeightsError, match="holds scenes of the full world, not of the small one"):
+        next(grow(tmp_path, 16, size=32, shard=16))
+
+
+def test_an_oracle_of_the_full_world_learns_weather_and_style_too(tmp_path: Path) -> None:
+    preset = TINY_RUN.in_world(FULL)
+    list(grow(tmp_path, 16, size=32, mix=preset.mix, shard=16))
+    task = OracleTask(preset.oracle_spec, open_pool(tmp_path), replace(preset.oracle, held_out=4))
+    loss, told = task.loss(0)
+    assert set(told) == {"kinds", "colours", "setting", "time", "weather", "style", "textures"}
+    assert loss.item() == pytest.approx(sum(told.values()), rel=1e-4)
+    assert {"weather_right", "style_right", "texture_right"} <= set(task.look(tmp_path, 0))
+    small = OracleTask(
+        preset.oracle_spec, replace(task.pool, textures=None), replace(preset.oracle, held_out=4)
+    )
+    with pytest.raises(RequestError, match="the pool tells of none") as caught:
+        small.loss(0)
+    assert "--world" in caught.value.hint
+
+
+def test_the_presets_train_on_the_small_world_unless_told() -> None:
+    assert MITE_RUN.world is SMALL
+    assert MITE_RUN.in_world(SMALL) is MITE_RUN
+    assert run_for(SMALL) is MITE_RUN
+    assert (run_for(SMALL, tiny=True), run_for(FULL, tiny=True).world) == (TINY_RUN, FULL)
+    full = run_for(FULL)
+    assert (full.world, full.spec.unet) == (FULL, MITE_RUN.spec.unet)
+    assert (full.oracle_spec.kinds, full.oracle_spec.weathers) == (len(FULL.things) + 1, len(WEATHERS))
+    for prompt in full.prompts:
+        assert unknown_words(prompt, FULL) == []
+        assert len(parse(prompt, FULL).things) in (1, 2)
 
 
 def test_what_is_no_pool_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,8 @@ from hypothesis import strategies as st
 
 from fromnoise.errors import RequestError
 from fromnoise.world import (
+    FULL,
+    SMALL,
     Atoms,
     Mix,
     Naming,
@@ -22,14 +25,20 @@ from fromnoise.world import (
     seen_prompts,
     unknown_words,
     withheld,
+    world_of,
 )
-from fromnoise.world.captions import DENSITIES, Density, size_word, templates_for
-from fromnoise.world.phrases import NEAR, RELATION_PHRASES, SETTING_PHRASES, TEMPLATES, TIME_PHRASES
-from fromnoise.world.vocabulary import RELATIONS, SETTINGS, THINGS, TIMELESS, TIMES
+from fromnoise.world.captions import DENSITIES, Density, size_word
+from fromnoise.world.phrases import NEAR, SETTING_PHRASES, TEMPLATES, TIME_PHRASES
+from fromnoise.world.phrases_full import STYLE_TEMPLATES
+from fromnoise.world.phrasing import phrasing_of
+from fromnoise.world.templates import style_templates, templates_for
+from fromnoise.world.vocabulary import TIMELESS
 
-SCENES = [sample_scene(scene_seed(11, index)) for index in range(1500)]
+LITTLE = [sample_scene(scene_seed(11, index)) for index in range(1500)]
+MUCH = [sample_scene(scene_seed(11, index), Mix(world=FULL)) for index in range(2500)]
+SCENES = LITTLE + MUCH
 SLOTS = (("things",), ("place", "things"), ("things", "time"), ("place", "things", "time"))
-MOST_WORDS = 28
+MOST_WORDS = {"small": 28, "full": 42}
 CAT = Scene(1, "beach", "night", (Thing("cat", "black", 0.5, 0.6, 0.4),))
 
 
@@ -38,20 +47,23 @@ CAT = Scene(1, "beach", "night", (Thing("cat", "black", 0.5, 0.6, 0.4),))
 def test_what_a_caption_says_is_true_and_read_back(density: Density, held_out: bool):
     for index, scene in enumerate(SCENES):
         text = caption(scene, index, density, held_out=held_out)
-        atoms = parse(text)
+        world = world_of(scene.world)
+        atoms = parse(text, world)
         assert contradictions(atoms, scene) == [], (text, scene)
         assert {naming.kind for naming in atoms.things} == {thing.kind for thing in scene.things}, text
         assert text == text.lower()
-        assert len(text.split()) <= MOST_WORDS, text
+        assert len(text.split()) <= MOST_WORDS[scene.world], text
         assert "  " not in text
         assert "{" not in text
-        assert unknown_words(text) == [], text
+        assert unknown_words(text, world) == [], text
 
 
 def test_a_full_caption_says_everything():
     for index, scene in enumerate(SCENES):
-        atoms = parse(caption(scene, index, "full"))
+        atoms = parse(caption(scene, index, "full"), world_of(scene.world))
         assert atoms.setting == scene.setting
+        assert (atoms.weather or "clear") == (scene.weather or "clear")
+        assert atoms.style == scene.style
         assert atoms.time == ("" if scene.setting in TIMELESS else scene.time)
         assert len(atoms.relations) == len(scene.relations)
         for naming in atoms.things:
@@ -63,10 +75,48 @@ def test_a_full_caption_says_everything():
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_a_training_caption_is_true_and_always_the_same(scene_number: int, seed: int):
-    scene = sample_scene(scene_number)
-    text = sample_caption(scene, seed)
-    assert text == sample_caption(scene, seed)
-    assert contradictions(parse(text), scene) == []
+    for world in (SMALL, FULL):
+        scene = sample_scene(scene_number, Mix(world=world))
+        text = sample_caption(scene, seed)
+        assert text == sample_caption(scene, seed)
+        assert contradictions(parse(text, world), scene) == []
+
+
+def test_the_style_templates_are_used_by_training_or_kept_for_tests():
+    seen, kept = style_templates(False), style_templates(True)
+    assert kept
+    assert not set(seen) & set(kept)
+    assert set(seen) | set(kept) == set(STYLE_TEMPLATES)
+    assert "{noun} of {scene}" in seen
+
+
+def test_a_style_is_never_left_unsaid():
+    styled = [scene for scene in MUCH if scene.style]
+    for index, scene in enumerate(styled):
+        for density in DENSITIES:
+            assert parse(caption(scene, index, density), FULL).style == scene.style
+    assert f"unsaid style: {styled[0].style}" in contradictions(parse("", FULL), styled[0])
+
+
+def test_parse_knows_the_words_of_its_world():
+    text = "a chalk drawing of a tiny glossy teal owl inside a gold ring in a foggy garden at dawn"
+    assert parse(text, FULL) == Atoms(
+        (Naming("owl", 1, "teal", "glossy", "tiny"), Naming("ring", 1, "gold")),
+        (Relation("inside", 0, 1),),
+        "garden",
+        "sunrise",
+        "foggy",
+        "chalk",
+    )
+    assert {word for word, _ in unknown_words(text)} >= {"chalk", "teal", "owl", "foggy", "garden"}
+    assert unknown_words(text, FULL) == []
+    assert parse("a ghost under a starry sky", FULL).weather == "starry"
+    assert parse("a pixel cat in a snowy forest", FULL).style == "pixel"
+    assert dict(unknown_words("a turquoise pyramid in a park", FULL)) == {
+        "turquoise": ["teal"],
+        "pyramid": ["cone"],
+        "park": ["garden"],
+    }
 
 
 @pytest.mark.parametrize("slots", SLOTS)
@@ -94,6 +144,15 @@ def test_training_never_uses_a_test_only_template():
     assert not kept & {sample_caption(CAT, seed) for seed in range(2000)}
 
 
+def test_training_never_uses_a_test_only_template_of_a_style():
+    assert style_templates(True) == ("{scene} as {noun}",)
+    styled = [scene for scene in MUCH if scene.style]
+    nouns = [noun for nouns in phrasing_of(FULL).style_nouns.values() for noun in nouns]
+    kept = re.compile(f"[^,] as ({'|'.join(nouns)})$")
+    assert not [text for s in styled for k in range(3) if kept.search(text := sample_caption(s, k))]
+    assert all(kept.search(caption(scene, 0, held_out=True)) for scene in styled)
+
+
 def test_one_scene_is_said_in_many_ways():
     assert len({sample_caption(CAT, seed) for seed in range(300)}) > 60
 
@@ -103,9 +162,15 @@ def test_every_phrase_of_a_setting_and_a_time_comes_up_and_is_read_back():
         for phrase in phrases:
             atoms = parse(f"a cat {phrase}")
             assert word in (atoms.setting, atoms.time), phrase
-    assert set(SETTING_PHRASES) == set(SETTINGS)
-    assert set(TIME_PHRASES) == set(TIMES)
-    assert set(RELATION_PHRASES) >= set(RELATIONS)
+    for world in (SMALL, FULL):
+        said = phrasing_of(world)
+        assert set(said.settings) == set(world.settings)
+        assert set(said.times) == set(world.times)
+        assert set(said.relations) >= set(world.relations)
+        assert set(said.weathers) == set(world.weathers[1:])
+        assert set(said.style_nouns) == set(said.style_remarks) == set(world.styles[1:])
+        assert set(said.textures) == set(world.textures[1:])
+        assert set(said.sizes) == {*world.sizes} - {""}
 
 
 def test_an_unusual_colour_is_never_left_unsaid():
@@ -182,6 +247,8 @@ def test_the_linters_table_leads_from_unknown_to_known_words():
     for known, strangers in NEAR.items():
         assert unknown_words(known) == []
         assert [word for word, _ in unknown_words(strangers)] == strangers.split()
+    for known in phrasing_of(FULL).near:
+        assert unknown_words(known, FULL) == []
 
 
 def test_prompts_are_different_seen_and_carry_their_facts():
@@ -195,7 +262,7 @@ def test_prompts_are_different_seen_and_carry_their_facts():
         assert contradictions(prompt.atoms, prompt.scene) == []
         assert prompt.atoms.things == (Naming(thing.kind, 1, thing.colour),)
         assert prompt.atoms.setting == prompt.scene.setting
-    assert {prompt.scene.things[0].kind for prompt in prompts} == set(THINGS)
+    assert {prompt.scene.things[0].kind for prompt in prompts} == set(SMALL.things)
 
 
 @pytest.mark.parametrize("split", ["H1", "H4"])
@@ -218,6 +285,9 @@ def test_only_a_single_thing_has_a_size_word():
     for index in range(200):
         scene = sample_scene(index, mix)
         assert {size_word(scene, thing) for thing in scene.things} == {""}
-    words = [size_word(s, s.things[0]) for s in SCENES if len(s.things) == 1]
+    words = [size_word(s, s.things[0]) for s in LITTLE if len(s.things) == 1]
     assert 0.05 < words.count("small") / len(words) < 0.11
     assert 0.08 < words.count("big") / len(words) < 0.16
+    words = [size_word(s, s.things[0]) for s in MUCH if len(s.things) == 1]
+    assert {*words} == {"tiny", "small", "", "big"}
+    assert 0.03 < words.count("tiny") / len(words) < 0.09

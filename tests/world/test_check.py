@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,11 +8,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fromnoise.errors import RequestError
-from fromnoise.world import Atoms, Naming, Relation, Scene, parse, sample_scene, scene_seed
-from fromnoise.world.check import Found, Seen, Verdict, directions, judge, sightings, stands
+from fromnoise.world import WORLDS, Atoms, Mix, Naming, Relation, Scene, parse, sample_scene, scene_seed
+from fromnoise.world.check import Verdict, judge
 from fromnoise.world.geometry import Box
 from fromnoise.world.pieces import components
 from fromnoise.world.render import render
+from fromnoise.world.seeing import Found, Seen, sightings
+from fromnoise.world.sides import directions, stands
 from fromnoise.world.vocabulary import COLOURS, THINGS
 
 SIDE = 32
@@ -309,6 +312,16 @@ def test_a_place_without_hours_has_no_wrong_one() -> None:
     assert judge(parse("a cat in space at night"), seen(CAT, setting="space", time="day")).time is None
 
 
+def test_weather_and_style_are_compared_where_they_are_told() -> None:
+    atoms = Atoms((Naming("cat"),), weather="rainy", style="neon")
+    told = replace(seen(CAT), weather="rainy", style="chalk")
+    verdict = judge(atoms, told)
+    assert (verdict.weather, verdict.style) == (True, False)
+    assert verdict.faults == (("wrong style", "chalk, not neon"),)
+    assert judge(atoms, replace(told, style="")).faults == (("wrong style", "the usual look, not neon"),)
+    assert judge(atoms, seen(CAT)).asked() == {"object": True, "count": True}
+
+
 def test_the_relation_is_between_the_things_it_names() -> None:
     atoms = Atoms((Naming("cat"), Naming("house")), (Relation("right of", 1, 0),))
     assert judge(atoms, seen(CAT, HOUSE)).relation
@@ -342,6 +355,8 @@ def test_directions_are_clear_of_the_margin_of_sizes(a: Box, expected: set[str])
         ("in front of", Box(0.5, 0.2, 0.7, 0.5), False),  # further away
         ("in front of", Box(0.85, 0.5, 1.0, 0.9), False),  # clear of it
         ("behind", Box(0.5, 0.2, 0.7, 0.5), True),
+        ("inside", Box(0.4, 0.5, 0.6, 0.7), True),
+        ("inside", Box(0.2, 0.5, 0.4, 0.7), False),  # half outside
         ("beside", Box(0.0, 0.4, 0.2, 0.8), True),
         ("beside", Box(0.4, 0.0, 0.6, 0.2), False),
     ],
@@ -363,9 +378,10 @@ def atoms_of(scene: Scene) -> Atoms:
     return Atoms(things, relations, scene.setting, scene.time)
 
 
-@pytest.fixture(scope="module")
-def labelled() -> list[tuple[Scene, Tensor, Tensor]]:
-    scenes = [sample_scene(scene_seed(21, index)) for index in range(150)]
+@pytest.fixture(scope="module", params=WORLDS.values(), ids=WORLDS)
+def labelled(request: pytest.FixtureRequest) -> list[tuple[Scene, Tensor, Tensor]]:
+    mix = Mix(single=0.3, rich=0.4, world=request.param)
+    scenes = [sample_scene(scene_seed(21, index), mix) for index in range(150)]
     drawn = render(scenes, 128)
     return list(zip(scenes, drawn.kinds, drawn.colours, strict=True))
 

@@ -8,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fromnoise.errors import RequestError
-from fromnoise.world import Mix, Relation, Scene, sample_scene, scene_seed
+from fromnoise.world import FULL, SMALL, Mix, Relation, Scene, World, sample_scene, scene_seed, world_of
 from fromnoise.world.geometry import MIN_SIDE, Box, apart, box_of, hidden_part, holds, inside
 from fromnoise.world.layout import layout
 from fromnoise.world.placing import FLOATING, FOOT
-from fromnoise.world.vocabulary import COLOURS, RELATIONS, SETTINGS, THINGS, TIMELESS, TIMES
+from fromnoise.world.vocabulary import RELATIONS, THINGS, TIMELESS, TIMES
 
-SCENES = [sample_scene(scene_seed(7, index)) for index in range(5000)]
+LITTLE = [sample_scene(scene_seed(7, index)) for index in range(5000)]
+MUCH = [sample_scene(scene_seed(7, index), Mix(world=FULL)) for index in range(5000)]
+SCENES = LITTLE + MUCH
 
 
 def related(scene: Scene, i: int, j: int) -> set[str]:
@@ -52,6 +54,8 @@ def test_a_mix_of_nothing_is_refused():
 def test_a_mix_chooses_the_sorts_of_scenes():
     counts = [sample_scene(k, Mix(single=0, pair=0, count=1, rich=0)) for k in range(300)]
     assert {len(scene.things) for scene in counts} == {2, 3, 4}
+    many = [sample_scene(k, Mix(single=0, pair=0, count=1, rich=0, world=FULL)) for k in range(300)]
+    assert {len(scene.things) for scene in many} == {2, 3, 4, 5}
     assert all(len({(t.kind, t.colour, t.texture) for t in scene.things}) == 1 for scene in counts)
     rich = [sample_scene(k, Mix(single=0, pair=0, count=0, rich=1)) for k in range(300)]
     assert all(scene.relations for scene in rich)
@@ -60,9 +64,14 @@ def test_a_mix_chooses_the_sorts_of_scenes():
 
 def test_words_come_from_the_vocabulary():
     for scene in SCENES:
-        assert scene.setting in SETTINGS
-        assert scene.time in (TIMES[:1] if scene.setting in TIMELESS else TIMES)
-        assert all(thing.kind in THINGS and thing.colour in COLOURS for thing in scene.things)
+        world = world_of(scene.world)
+        assert scene.setting in world.settings
+        assert scene.time in (TIMES[:1] if scene.setting in TIMELESS else world.times)
+        assert scene.weather in (world.weathers[:1] if scene.setting in TIMELESS else world.weathers)
+        assert scene.style in world.styles
+        assert {thing.kind for thing in scene.things} <= set(world.things)
+        assert all(t.colour in (world.colours if THINGS[t.kind].usual else ("",)) for t in scene.things)
+        assert {thing.texture for thing in scene.things} <= set(world.textures)
 
 
 def test_every_outline_is_inside_the_frame_and_large_enough_to_draw():
@@ -81,28 +90,30 @@ def test_stated_relations_hold_by_coordinates():
             assert holds(relation.word, box_of(a), box_of(b)), scene
             seen[relation.word] += 1
     assert set(seen) == set(RELATIONS)
-    assert min(seen.values()) > 0.5 * max(seen.values())
+    assert min(seen[word] for word in SMALL.relations) > 0.5 * max(seen.values())
 
 
 def test_things_overlap_only_where_a_relation_says_so():
     for scene in SCENES:
         for i, j in combinations(range(len(scene.things)), 2):
-            if not related(scene, i, j) & {"on top of", "in front of"}:
+            if not related(scene, i, j) & {"on top of", "in front of", "behind", "inside"}:
                 assert apart(box_of(scene.things[i]), box_of(scene.things[j]), 0.015), scene
 
 
 def test_things_are_listed_back_to_front():
     for scene in SCENES:
         for relation in scene.relations:
-            if relation.word in ("on top of", "in front of"):
+            if relation.word in ("on top of", "in front of", "inside"):
                 assert relation.subject > relation.object, scene
+            if relation.word == "behind":
+                assert relation.subject < relation.object, scene
 
 
 def test_ground_things_stand_on_the_ground_and_sky_things_hang_above_it():
     for scene in SCENES:
         lines = layout(scene.setting)
         for i, thing in enumerate(scene.things):
-            carried = Relation("on top of", i, 1 - i) in scene.relations
+            carried = {Relation(word, i, 1 - i) for word in ("on top of", "inside")} & {*scene.relations}
             if scene.setting in FLOATING or carried or len(scene.things) > 2:
                 continue
             foot = box_of(thing).bottom
@@ -120,17 +131,27 @@ def test_a_single_thing_fills_a_good_part_of_the_frame():
     assert max(spans) <= 0.8 + 1e-9
 
 
-def test_the_words_of_a_scene_are_spread_evenly():
-    kinds = Counter(scene.things[0].kind for scene in SCENES if len(scene.things) == 1)
-    homes = Counter(scene.setting for scene in SCENES)
-    times = Counter(scene.time for scene in SCENES if scene.setting not in TIMELESS)
-    assert set(kinds) == {kind for kind, row in THINGS.items() if row.core}
-    assert min(kinds.values()) > 0.6 * max(kinds.values())
-    assert min(homes.values()) > 0.5 * max(homes.values())
-    assert min(times.values()) > 0.8 * max(times.values())
-    assert 0.5 < sum(len(scene.things) == 1 for scene in SCENES) / len(SCENES) < 0.75
-    plain = sum(scene.things[0].texture == "plain" for scene in SCENES) / len(SCENES)
+@pytest.mark.parametrize(("world", "scenes"), [(SMALL, LITTLE), (FULL, MUCH)], ids=["small", "full"])
+def test_the_words_of_a_scene_are_spread_evenly(world: World, scenes: list[Scene]):
+    kinds = Counter(scene.things[0].kind for scene in scenes if len(scene.things) == 1)
+    homes = Counter(scene.setting for scene in scenes)
+    times = Counter(scene.time for scene in scenes if scene.setting not in TIMELESS)
+    assert set(kinds) == set(world.things)
+    assert min(kinds.values()) > 0.5 * max(kinds.values())
+    assert min(homes.values()) > 0.4 * max(homes.values())
+    assert min(times.values()) > 0.75 * max(times.values())
+    assert 0.5 < sum(len(scene.things) == 1 for scene in scenes) / len(scenes) < 0.75
+    plain = sum(scene.things[0].texture == "plain" for scene in scenes) / len(scenes)
     assert 0.85 < plain < 0.91
+
+
+def test_weathers_and_styles_come_up_as_often_as_the_mix_says():
+    outside = [scene for scene in MUCH if scene.setting not in TIMELESS]
+    assert 0.28 < sum(scene.weather != "clear" for scene in outside) / len(outside) < 0.40
+    assert all(scene.time == "night" for scene in MUCH if scene.weather == "starry")
+    styles = Counter(scene.style for scene in MUCH)
+    assert 0.20 < 1 - styles[""] / len(MUCH) < 0.32
+    assert min(styles.values()) > 0.02 * len(MUCH)
 
 
 def test_no_sun_shines_at_night():

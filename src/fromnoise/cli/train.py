@@ -11,6 +11,7 @@ from fromnoise.cli.following import Moment, follow
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError, StorageError
+from fromnoise.names import WORLD_NAMES
 
 if TYPE_CHECKING:
     from fromnoise.train.presets import Preset
@@ -35,6 +36,13 @@ def learning_rate(text: str) -> float:
 
 folder_argument = click.argument("folder", type=FILE, metavar="RUN_FOLDER")
 tiny_option = click.option("--tiny", is_flag=True, help="A rehearsal in seconds; give it at every stage.")
+world_option = click.option(
+    "--world",
+    type=click.Choice(WORLD_NAMES),
+    default=WORLD_NAMES[0],
+    show_default=True,
+    help="The words of the scenes; give it at every stage.",
+)
 threads_option = whole_option("--threads", low=1, help="CPU threads to use.")
 recipe_options = (
     whole_option("--steps", low=1, help="Train until this step."),
@@ -45,7 +53,7 @@ recipe_options = (
 
 def stage(function: F) -> F:
     """What every stage is told."""
-    for option in (threads_option, tiny_option, folder_argument):
+    for option in (threads_option, world_option, tiny_option, folder_argument):
         function = option(function)
     return function
 
@@ -65,13 +73,13 @@ def command() -> None:
 @command.command
 @stage
 @whole_option("--scenes", low=1, help="How many; may grow later.")
-def pool(folder: Path, tiny: bool, threads: int | None, scenes: int | None) -> None:
+def pool(folder: Path, tiny: bool, world: str, threads: int | None, scenes: int | None) -> None:
     """Render the scenes that every later stage learns from."""
     from dataclasses import replace
 
     from fromnoise.train.stages import make_pool
 
-    preset = begun(tiny, threads)
+    preset = begun(tiny, world, threads)
     preset = replace(preset, scenes=scenes or preset.scenes)
     follow("pool", make_pool(folder, preset), lambda done: Moment(min(done, preset.scenes), preset.scenes))
     Screen().path(folder / "pool")
@@ -79,12 +87,12 @@ def pool(folder: Path, tiny: bool, threads: int | None, scenes: int | None) -> N
 
 @command.command
 @stage
-def tokenizer(folder: Path, tiny: bool, threads: int | None) -> None:
+def tokenizer(folder: Path, tiny: bool, world: str, threads: int | None) -> None:
     """Learn the words of the captions."""
     from fromnoise.train.handover import TOKENIZER
     from fromnoise.train.stages import train_tokenizer
 
-    made = train_tokenizer(folder, begun(tiny, threads))
+    made = train_tokenizer(folder, begun(tiny, world, threads))
     screen = Screen()
     screen.say(f"{made.size} tokens")
     screen.path(folder / TOKENIZER)
@@ -132,13 +140,13 @@ def clip(folder: Path, **told: Any) -> None:
 
 @command.command
 @stage
-def latents(folder: Path, tiny: bool, threads: int | None) -> None:
+def latents(folder: Path, tiny: bool, world: str, threads: int | None) -> None:
     """Encode every picture of the pool once, and measure mean and spread."""
     from fromnoise.train.handover import LATENTS, POOL
     from fromnoise.train.pool import open_pool
     from fromnoise.train.stages import cache_latents, measure_latents
 
-    preset, of = begun(tiny, threads), len(open_pool(folder / POOL))
+    preset, of = begun(tiny, world, threads), len(open_pool(folder / POOL))
     follow("latents", cache_latents(folder, preset), lambda done: Moment(done, of))
     measure_latents(folder, preset)
     Screen().path(folder / LATENTS)
@@ -158,7 +166,9 @@ def unet(folder: Path, **told: Any) -> None:
 @stage
 @click.option("-o", "--out", type=FILE, metavar="FILE", help=f"RUN_FOLDER/{MODEL_FILE} if not given.")
 @click.option("--force", is_flag=True, help="Replace files of these names.")
-def assemble(folder: Path, tiny: bool, threads: int | None, out: Path | None, force: bool) -> None:
+def assemble(
+    folder: Path, tiny: bool, world: str, threads: int | None, out: Path | None, force: bool
+) -> None:
     """Put the trained parts into one model file, the checker beside it, and checksums."""
     from fromnoise.nets.oracle import Oracle
     from fromnoise.score import save_oracle
@@ -171,24 +181,25 @@ def assemble(folder: Path, tiny: bool, threads: int | None, out: Path | None, fo
         raise RequestError({"out": f"{taken[0]} is there already"}, hint="--force replaces it")
     if not model.parent.is_dir():
         raise StorageError(f"there is no folder {model.parent}", hint=f"mkdir -p {model.parent}")
-    preset = begun(tiny, threads)
+    preset = begun(tiny, world, threads)
     put_together(folder, model, preset)
     screen = Screen()
     screen.path(model)
     if (folder / ORACLE).exists():
-        save_oracle(load_part(Oracle(preset.oracle_spec), folder / ORACLE), checker)
+        save_oracle(load_part(Oracle(preset.oracle_spec), folder / ORACLE), checker, world=preset.world)
         screen.path(checker)
 
 
-def begun(tiny: bool, threads: int | None) -> "Preset":
+def begun(tiny: bool, world: str, threads: int | None) -> "Preset":
     """The recipes of this model."""
     import torch
 
-    from fromnoise.train.presets import MITE_RUN, TINY_RUN
+    from fromnoise.train.presets import run_for
+    from fromnoise.world import world_of
 
     if threads:
         torch.set_num_threads(threads)
-    return TINY_RUN if tiny else MITE_RUN
+    return run_for(world_of(world), tiny=tiny)
 
 
 def fit(
@@ -197,13 +208,14 @@ def fit(
     folder: Path,
     *,
     tiny: bool,
+    world: str,
     threads: int | None,
     **changes: float | None,
 ) -> None:
     """Train one stage to its end, or until somebody stops it."""
     from fromnoise.train.handover import WEIGHTS
 
-    preset = begun(tiny, threads).told(name, **{key: v for key, v in changes.items() if v is not None})
+    preset = begun(tiny, world, threads).told(name, **{key: v for key, v in changes.items() if v is not None})
     follow(name, train(folder, preset), Teller())
     Screen().path(folder / name / WEIGHTS)
 

@@ -10,6 +10,7 @@ from fromnoise.cli.commands import Group
 from fromnoise.cli.naming import check_target
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
+from fromnoise.names import WORLD_NAMES
 
 if TYPE_CHECKING:
     from fromnoise.world import Scene
@@ -18,6 +19,13 @@ MAX_SCENES = 1024
 AT_A_TIME = 16  # scenes rendered between two movements of the bar
 
 count_option = whole_option("-n", "--count", low=1, high=MAX_SCENES, default=64, help="How many scenes.")
+world_option = click.option(
+    "--world",
+    type=click.Choice(WORLD_NAMES),
+    default=WORLD_NAMES[0],
+    show_default=True,
+    help="Its words: those of the embedded model, or all.",
+)
 seed_option = whole_option("--seed", low=0, default=0, help="Which scenes.")
 
 
@@ -32,15 +40,16 @@ def command() -> None:
 )
 @count_option
 @seed_option
+@world_option
 @whole_option("--size", low=16, high=1024, default=128, help="Pixels a side.")
 @whole_option("--columns", low=1, high=64, default=8, help="Scenes in a row.")
 @click.option("--force", is_flag=True, help="Replace a file of that name; else the new one gets a number.")
-def preview(out: Path, count: int, seed: int, size: int, columns: int, force: bool) -> None:
+def preview(out: Path, count: int, seed: int, world: str, size: int, columns: int, force: bool) -> None:
     """Draw scenes side by side in one picture, and print its path."""
     check_target(out)
     screen = Screen()
     with screen.progress("loading"):
-        data = sheet_of(scenes(count, seed), size, columns, screen)
+        data = sheet_of(scenes(count, seed, world), size, columns, screen)
     from fromnoise.images.files import place, replace
 
     screen.path(replace(out, data) if force else place(out, data))
@@ -49,9 +58,10 @@ def preview(out: Path, count: int, seed: int, size: int, columns: int, force: bo
 @command.command
 @count_option
 @seed_option
+@world_option
 @click.option("--held-out", is_flag=True, help="In phrasings that training never sees.")
 @click.option("--json", "as_json", is_flag=True, help="Print each scene with its captions as a JSON object.")
-def caption(count: int, seed: int, held_out: bool, as_json: bool) -> None:
+def caption(count: int, seed: int, world: str, held_out: bool, as_json: bool) -> None:
     """Print a caption for each of some scenes, a line each."""
     from dataclasses import asdict
 
@@ -59,7 +69,7 @@ def caption(count: int, seed: int, held_out: bool, as_json: bool) -> None:
     from fromnoise.world.captions import DENSITIES
 
     screen = Screen()
-    for scene in scenes(count, seed):
+    for scene in scenes(count, seed, world):
         if as_json:
             said = {density: phrase(scene, seed, density, held_out=held_out) for density in DENSITIES}
             screen.record({"captions": said, "scene": asdict(scene)})
@@ -67,11 +77,12 @@ def caption(count: int, seed: int, held_out: bool, as_json: bool) -> None:
             screen.text(phrase(scene, seed, held_out=held_out))
 
 
-def scenes(count: int, seed: int) -> "list[Scene]":
+def scenes(count: int, seed: int, world: str = "small") -> "list[Scene]":
     """The first scenes of a run."""
-    from fromnoise.world import sample_scene, scene_seed
+    from fromnoise.world import Mix, sample_scene, scene_seed, world_of
 
-    return [sample_scene(scene_seed(seed, index)) for index in range(count)]
+    mix = Mix(world=world_of(world))
+    return [sample_scene(scene_seed(seed, index), mix) for index in range(count)]
 
 
 def sheet_of(shown: "list[Scene]", size: int, columns: int, screen: Screen) -> bytes:

@@ -13,12 +13,15 @@ from fromnoise.specs import OracleSpec
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Logits; class 0 of kinds and colours is "nothing"."""
+    """Logits; class 0 of kinds, colours and textures is "nothing"."""
 
     kinds: Float[Tensor, "b k h4 w4"]
     colours: Float[Tensor, "b c h4 w4"]
     setting: Float[Tensor, "b s"]
     time: Float[Tensor, "b t"]
+    weather: Float[Tensor, "b w"] | None = None  # None: it does not tell
+    style: Float[Tensor, "b y"] | None = None
+    textures: Float[Tensor, "b x h4 w4"] | None = None
 
 
 class Oracle(nn.Module):
@@ -45,6 +48,9 @@ class Oracle(nn.Module):
         self.colours = nn.Conv2d(2 * w, spec.colours, 1)
         self.setting = nn.Linear(4 * w, spec.settings)
         self.time = nn.Linear(4 * w, spec.times)
+        self.weather = nn.Linear(4 * w, spec.weathers) if spec.weathers else None
+        self.style = nn.Linear(4 * w, spec.styles) if spec.styles else None
+        self.textures = nn.Conv2d(2 * w, spec.textures, 1) if spec.textures else None
 
     def features(self, pixels: Tensor) -> list[Tensor]:
         """Feature maps at 1/4, 1/8 and 1/16 of the size: how alike two pictures look to the oracle."""
@@ -54,8 +60,13 @@ class Oracle(nn.Module):
         return [quarter, eighth, self.mid(eighth)]
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Sighting:
-        """Shapes: (B, 3, H, W) -> maps at (H/4, W/4); setting and time from the mean over the picture."""
+        """Shapes: (B, 3, H, W) -> maps at (H/4, W/4); the other heads see the mean over the picture."""
         quarter, eighth, deep = self.features(pixels)
         x = self.up4(self.up8(deep) + eighth) + quarter
         whole = torch.mean(deep, dim=(2, 3))
-        return Sighting(self.kinds(x), self.colours(x), self.setting(whole), self.time(whole))
+        weather = self.weather(whole) if self.weather else None
+        style = self.style(whole) if self.style else None
+        textures = self.textures(x) if self.textures else None
+        return Sighting(
+            self.kinds(x), self.colours(x), self.setting(whole), self.time(whole), weather, style, textures
+        )

@@ -1,9 +1,10 @@
 """How often a model draws what it is told to: prompts with known facts, and an oracle that looks."""
 
 from fromnoise.score.oracle import OracleReader, load_oracle, save_oracle
+from fromnoise.score.plans import SEEN, TIERS
 from fromnoise.score.report import Report, Row, Share, wilson
 from fromnoise.score.run import Draw, Progress, Read, Rebuild, Settings, score
-from fromnoise.score.tiers import SEEN, TIERS, Tier, make_tier, make_tiers
+from fromnoise.score.tiers import Tier, make_tier, make_tiers, tiers_for
 
 __all__ = [
     "SEEN",
@@ -23,5 +24,6 @@ __all__ = [
     "make_tiers",
     "save_oracle",
     "score",
+    "tiers_for",
     "wilson",
 ]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,9 @@ from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import OracleSpec
 from fromnoise.weights.model_loader import FOLDER, REINSTALL
 from fromnoise.weights.native import CHECKER, HEADER
-from fromnoise.world.check import Seen, sightings
-from fromnoise.world.vocabulary import COLOURS, SETTINGS, THINGS, TIMES
+from fromnoise.world.seeing import Seen, sightings
+from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, TEXTURES, THINGS, TIMES, WEATHERS
+from fromnoise.world.worlds import SMALL, WORLDS, World
 
 ORACLE_FILE: Final = FOLDER / "oracle.safetensors"
 TRAIN_ONE: Final = "train one (fromnoise train oracle RUN, then assemble RUN) and name it: --oracle FILE"
@@ -27,18 +28,41 @@ FORMAT: Final = 1
 STRIDE: Final = 16  # the oracle's coarsest pixel
 LENGTH: Final = 8  # bytes at the start of a safetensors file that give the length of its header
 
-# The order of an oracle's classes; a file made for other words would be read wrongly without a sign.
-WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+Words = Mapping[str, tuple[str, ...]]  # the classes of each head, in their order
+
+# Every word that can be drawn, by head: the numbers of label maps.
+KNOWN: Final[Words] = {
     "kinds": tuple(THINGS),
     "colours": COLOURS,
     "settings": SETTINGS,
     "times": TIMES,
+    "weathers": WEATHERS,
+    "styles": STYLES,
+    "textures": TEXTURES,
 }
+MAPS: Final = ("kinds", "colours", "textures")  # heads whose class 0 is "nothing"
+LOOKS: Final = {
+    "weathers": "weather",
+    "styles": "style",
+    "textures": "pattern",
+}  # not every oracle tells them
+
+
+def words_of(world: World) -> Words:
+    """The classes of an oracle that was trained on scenes of a world."""
+    looks = {"weathers": WEATHERS, "styles": STYLES, "textures": world.textures}
+    named = {
+        "kinds": world.things,
+        "colours": world.colours,
+        "settings": world.settings,
+        "times": world.times,
+    }
+    return named | (looks if world.has_looks else {})
 
 
 @dataclass(frozen=True, slots=True)
 class OracleReader:
-    """Looks at pictures with an oracle.
+    """Looks at pictures with an oracle; `words` names its classes.
 
     Shapes: pixels (B, 3, H, W) in [-1, 1], H and W multiples of 16 -> one Seen for each
     Raises: RequestError for another size
@@ -46,6 +70,25 @@ class OracleReader:
 
     oracle: Oracle
     batch: int = 32
+    words: Words = field(default_factory=lambda: words_of(SMALL))
+
+    @property
+    def blind(self) -> frozenset[str]:
+        """The parts of a text that it cannot judge."""
+        return frozenset(part for head, part in LOOKS.items() if head not in self.words)
+
+    @property
+    def world(self) -> World:
+        """The richest world whose words it knows.  Raises: WeightsError if there is none"""
+        for world in reversed(tuple(WORLDS.values())):
+            if self.knows(world):
+                return world
+        raise WeightsError("this checker knows no world's words whole", hint="fromnoise train oracle")
+
+    def knows(self, world: World) -> bool:
+        """Does it tell all things, colours, settings and times of a world?"""
+        named = {head: listed for head, listed in words_of(world).items() if head not in LOOKS}
+        return all({*listed} <= {*self.words[head]} for head, listed in named.items())
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> list[Seen]:
@@ -60,15 +103,34 @@ class OracleReader:
 
     def _read(self, pixels: Tensor) -> list[Seen]:
         sight = self.oracle(pixels)
-        heads = (sight.kinds, sight.colours, sight.setting, sight.time)
-        kinds, colours, setting, time = (logits.argmax(1).cpu() for logits in heads)
+        kinds, colours = self._map("kinds", sight.kinds), self._map("colours", sight.colours)
+        textures = None if sight.textures is None else self._map("textures", sight.textures)
+        settings, times = self._named("settings", sight.setting), self._named("times", sight.time)
+        weathers = self._named("weathers", sight.weather) or [""] * len(pixels)
+        styles = self._named("styles", sight.style) or [None] * len(pixels)
         return [
-            sightings(kinds[i], colours[i], SETTINGS[int(setting[i])], TIMES[int(time[i])])
+            sightings(
+                *(kinds[i], colours[i], settings[i], times[i], weathers[i], styles[i]),
+                None if textures is None else textures[i],
+            )
             for i in range(len(pixels))
         ]
 
+    def _map(self, head: str, logits: Tensor) -> Tensor:
+        """The classes as numbers of label maps.  Shapes: (B, C, h, w) -> (B, h, w)"""
+        numbers = [0, *(KNOWN[head].index(word) + 1 for word in self.words[head])]
+        return torch.tensor(numbers)[logits.argmax(1).cpu()]
 
-def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) -> None:
+    def _named(self, head: str, logits: Tensor | None) -> list[str]:
+        """The word for each picture; none at all where the oracle does not tell."""
+        if logits is None:
+            return []
+        return [self.words[head][int(number)] for number in logits.argmax(1)]
+
+
+def save_oracle(
+    oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16, *, world: World = SMALL
+) -> None:
     """Write an oracle with its spec and its words, and beside it the checksum that `load_oracle` compares.
 
     Raises: StorageError
@@ -76,7 +138,7 @@ def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) 
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in oracle.state_dict().items()
     }
-    header = {"format": FORMAT, CHECKER: oracle.spec.to_json(), "words": WORDS}
+    header = {"format": FORMAT, CHECKER: oracle.spec.to_json(), "words": words_of(world)}
     data = save(tensors, {HEADER: json.dumps(header)})
     checksum = f"{sha256(data).hexdigest()}  {path.name}\n".encode("ascii")
     for target, content in ((path, data), (path.with_suffix(".sha256"), checksum)):
@@ -84,11 +146,11 @@ def save_oracle(oracle: Oracle, path: Path, dtype: torch.dtype = torch.float16) 
             part.write_bytes(content)
 
 
-def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> Oracle:
-    """Load an oracle in float32, needing no gradients; None is the one that comes with fromnoise.
+def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> OracleReader:
+    """An oracle in float32, needing no gradients, with its own words; None is the one of fromnoise.
 
     Raises: StorageError if it cannot be read; WeightsError if it is damaged, is not what its checksum says,
-            or was trained on a world of other words
+            or was trained on words that cannot be drawn
     """
     source, hint = path or ORACLE_FILE, "" if path else REINSTALL
     if not source.exists():
@@ -104,14 +166,24 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
     try:
         tensors, header = load(data), _header(data)
         oracle = Oracle(OracleSpec.from_json(header[CHECKER]))
-        words = {name: tuple(header["words"][name]) for name in WORDS}
+        words = {head: tuple(listed) for head, listed in header["words"].items()}
         oracle.load_state_dict(tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{source.name} holds no oracle that we can read: {error}", hint=hint) from error
-    if others := [name for name in WORDS if words[name] != WORDS[name]]:
-        problem = f"{source.name} was trained on a world with other {' and '.join(others)}"
-        raise WeightsError(problem, hint="train the oracle again: fromnoise train oracle")
-    return oracle.to(device).eval().requires_grad_(False)
+    check_words(words, oracle.spec, source.name)
+    return OracleReader(oracle.to(device).eval().requires_grad_(False), words=words)
+
+
+def check_words(words: Words, spec: OracleSpec, name: str) -> None:
+    """Raises: WeightsError unless there is a word that can be drawn for every class"""
+    for head, known in KNOWN.items():
+        listed, classes = words.get(head, ()), getattr(spec, head)
+        classes -= bool(classes) and head in MAPS
+        if strangers := [word for word in listed if word not in known]:
+            problem = f"{name} was trained on a world with other {head}: {', '.join(strangers)}"
+            raise WeightsError(problem, hint="train the oracle again: fromnoise train oracle")
+        if len(listed) != classes:
+            raise WeightsError(f"{name} holds no oracle that we can read: {len(listed)} {head} for {classes}")
 
 
 def _header(data: bytes) -> dict[str, Any]:

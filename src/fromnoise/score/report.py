@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any, Final, Literal
 
-from fromnoise.score.tiers import SEEN, TIERS
+from fromnoise.score.plans import OVERALL, SEEN, TIERS
 
 Source = Literal["model", "ceiling", "rebuilt", "floor"]
 
 NORMAL_95: Final = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
-ALL: Final = "all"  # every part that the tier counts
 FORMAT: Final = 1
 
 # What an embedded model must reach on seen single things, and its checker on true renders of the same.
@@ -94,6 +93,17 @@ class Report:
         wanted = (tier, split, source)
         return next((r for r in self.rows if (r.tier, r.split, r.source) == wanted), None)
 
+    def overall(self, source: Source = "model", *, held_out: bool = False) -> float | None:
+        """The mean of tiers T1 to T6, 0..1; None unless all six were measured."""
+        means: list[float] = []
+        for name in OVERALL:
+            rows = [row for row in self.rows if (row.tier, row.source) == (name, source)]
+            shares = [r.shares[TIERS[name].headline] for r in rows if (r.split != SEEN) == held_out]
+            if not shares:
+                return None
+            means.append(sum(share.right for share in shares) / sum(share.of for share in shares))
+        return sum(means) / len(means)
+
     def misses(self) -> list[str]:
         """Where the bar for the embedded model is missed, in words; empty if it is met."""
         limits = {"model": BAR, "ceiling": dict.fromkeys(BAR, CHECKER_BAR)}
@@ -115,6 +125,7 @@ class Report:
         return {
             "format": FORMAT,
             "rows": rows,
+            "overall": {"seen": self.overall(), "held_out": self.overall(held_out=True)},
             "misses": self.misses(),
             "pictures": [asdict(picture) for picture in self.pictures],
         }
@@ -122,7 +133,15 @@ class Report:
     def to_markdown(self) -> str:
         """A table for each tier: seen beside held out, with ceiling and floor; and what went wrong."""
         tiers = list(dict.fromkeys(row.tier for row in self.rows))
-        return "\n\n".join((*(self._table(tier) for tier in tiers), LEGEND)) + "\n"
+        return "\n\n".join((*(self._table(tier) for tier in tiers), *self._means(), LEGEND)) + "\n"
+
+    def _means(self) -> Iterator[str]:
+        if (seen := self.overall()) is None:
+            return
+        means = {"held out": self.overall(held_out=True), "ceiling": self.overall("ceiling")}
+        means |= {"floor": self.overall("floor")}
+        others = "".join(f", {name} {100 * mean:.1f}" for name, mean in means.items() if mean is not None)
+        yield f"Mean of T1 to T6: seen {100 * seen:.1f}{others}."
 
     def _table(self, tier: str) -> str:
         model = [row for row in self.rows if row.tier == tier and row.source == "model"]
@@ -130,7 +149,7 @@ class Report:
         heads = [*(row.split if row.split == SEEN else f"held out {row.split}" for row in model)]
         heads += [row.source for row in others]
         sizes = [f"{row.pictures}" for row in (*model, *others)]
-        lines = [f"### {tier}: {TIERS[tier].title}", ""]
+        lines = [f"### {' '.join(filter(None, (TIERS[tier].number, tier)))}: {TIERS[tier].title}", ""]
         lines += [_line("", *heads), _line(*["---"] * (len(heads) + 1)), _line("pictures", *sizes)]
         for part in model[0].shares:
             lines.append(_line(part, *(str(row.shares[part]) for row in (*model, *others))))

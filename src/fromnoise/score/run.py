@@ -9,11 +9,14 @@ from torch import Tensor
 
 from fromnoise.errors import NonFiniteError, RequestError
 from fromnoise.images.pixels import MIDDLE
-from fromnoise.score.report import ALL, Judged, Report, Row, Share, Source
+from fromnoise.score.plans import ALL
+from fromnoise.score.report import Judged, Report, Row, Share, Source
 from fromnoise.score.tiers import Tier
-from fromnoise.world.check import Seen, Verdict, judge
+from fromnoise.world.check import Verdict, judge
 from fromnoise.world.prompts import Prompt
 from fromnoise.world.render import render
+from fromnoise.world.seeing import Seen
+from fromnoise.world.worlds import world_of
 
 Draw = Callable[[list[str], list[int]], Tensor]  # prompts, seeds -> pixels (B, 3, H, W) in [-1, 1]
 Read = Callable[[Tensor], Sequence[Seen]]  # pixels -> what each picture shows
@@ -126,7 +129,9 @@ class _Course:
 def verdicts(prompts: tuple[Prompt, ...], seen: Sequence[Seen]) -> list[Verdict]:
     """One for each picture; every prompt has equally many, one after the other."""
     each = len(seen) // len(prompts)
-    return [judge(prompts[i // each].atoms, shown) for i, shown in enumerate(seen)]
+    asked = [prompts[i // each] for i in range(len(seen))]
+    worlds = [world_of(prompt.scene.world) for prompt in asked]
+    return [judge(p.atoms, shown, world) for p, shown, world in zip(asked, seen, worlds, strict=True)]
 
 
 def row(tier: Tier, split: str, source: Source, verdicts: Sequence[Verdict]) -> Row:

@@ -1,5 +1,6 @@
 """Stage: the oracle, which names what stands where. It checks pictures, and tells how alike two look."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fromnoise.errors import RequestError
 from fromnoise.nets.oracle import Oracle, Sighting
 from fromnoise.specs import OracleSpec
 from fromnoise.train.pool import Pool, batch_at, divided
@@ -29,7 +31,7 @@ class OracleTask:
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy of the four heads."""
+        """Cross-entropy of all heads."""
         index = batch_at(step, self.batch, self.trained_on, self.seed)
         pixels = spoil(self.pool.pictures(index), generator(self.seed, 2, step))
         with torch.autocast("cpu", torch.bfloat16):
@@ -38,12 +40,33 @@ class OracleTask:
         return torch.stack(list(losses.values())).sum(), {k: v.item() for k, v in losses.items()}
 
     def _losses(self, seen: Sighting, index: Tensor) -> dict[str, Tensor]:
-        return {
+        losses = {
             "kinds": _places(seen.kinds, self.pool.kinds[index]),
             "colours": _places(seen.colours, self.pool.colours[index]),
             "setting": 0.3 * F.cross_entropy(seen.setting.float(), self.pool.setting[index]),
             "time": 0.3 * F.cross_entropy(seen.time.float(), self.pool.time[index]),
         }
+        if seen.textures is not None:
+            losses["textures"] = _places(seen.textures, self._textures(index))
+        for name, logits, labels in self._looks(seen, index):
+            losses[name] = 0.3 * F.cross_entropy(logits.float(), labels)
+        return losses
+
+    def _looks(self, seen: Sighting, index: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Weather and style, of an oracle that tells them, with what is so."""
+        if seen.weather is not None:
+            yield "weather", seen.weather, self.pool.weather[index]
+        if seen.style is not None:
+            yield "style", seen.style, self.pool.style[index]
+
+    def _textures(self, index: Tensor) -> Tensor:
+        """Shapes: (B,) -> (B, S/4, S/4)  Raises: RequestError if the pool was made without"""
+        if self.pool.textures is None:
+            raise RequestError(
+                {"pool": "this oracle is to learn textures, and the pool tells of none"},
+                hint="say which world at every stage: --world",
+            )
+        return self.pool.textures[index]
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """Shares of places and pictures that are named right, on pictures that were never trained on."""
@@ -51,13 +74,19 @@ class OracleTask:
         seen: Sighting = self.modules(self.pool.pictures(index))
         kinds, colours = self.pool.kinds[index], self.pool.colours[index]
         thing = kinds > 0
-        return {
+        right = {
             "kind_right": (seen.kinds.argmax(1) == kinds)[thing].float().mean().item(),
             "nothing_right": (seen.kinds.argmax(1) == kinds)[~thing].float().mean().item(),
             "colour_right": (seen.colours.argmax(1) == colours)[thing].float().mean().item(),
             "setting_right": (seen.setting.argmax(1) == self.pool.setting[index]).float().mean().item(),
             "time_right": (seen.time.argmax(1) == self.pool.time[index]).float().mean().item(),
         }
+        if seen.textures is not None:
+            same = seen.textures.argmax(1) == self._textures(index)
+            right["texture_right"] = same[thing].float().mean().item()
+        for name, logits, labels in self._looks(seen, index):
+            right[f"{name}_right"] = (logits.argmax(1) == labels).float().mean().item()
+        return right
 
 
 def _places(logits: Tensor, labels: Tensor) -> Tensor:

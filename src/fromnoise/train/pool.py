@@ -15,13 +15,16 @@ from torch import Tensor
 from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.train.state import FACTS, generator, write_checkpoint
 from fromnoise.train.tensorfile import TensorFile, open_tensors
-from fromnoise.world import Mix, Scene, sample_caption, sample_scene, scene_seed
+from fromnoise.world import SMALL, Mix, Scene, World, sample_caption, sample_scene, scene_seed
 from fromnoise.world.render import render
-from fromnoise.world.vocabulary import SETTINGS, TIMES
+from fromnoise.world.vocabulary import SETTINGS, STYLES, TIMES, WEATHERS
 
 SHARD = 1000
 CAPTIONS = 4  # a scene
 LABEL_STRIDE = 4  # labels are kept at a quarter of the size
+LABELS = ("kinds", "colours", "setting", "time")
+LOOKS = ("weather", "style")  # of worlds that have them; else all 0, which is "as it comes"
+TEXTURES = "textures"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class Pool:
     """Scenes as training sees them.
 
     Shapes: pixels (shard, 3, S, S) uint8, a tensor each shard, mapped from disk;
-            kinds, colours (N, S/4, S/4) uint8, 0 is nothing; setting, time (N,); captions N lists
+            kinds, colours, textures (N, S/4, S/4) uint8, 0 is nothing;
+            setting, time, weather, style (N,); captions N lists
+    Units:  places in the tables of `vocabulary`
     """
 
     pixels: list[Tensor]
@@ -37,7 +42,10 @@ class Pool:
     colours: Tensor
     setting: Tensor
     time: Tensor
+    weather: Tensor
+    style: Tensor
     captions: list[list[str]]
+    textures: Tensor | None = None  # None in worlds without weather and styles
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -71,24 +79,29 @@ def grow(
 ) -> Iterator[int]:
     """Render shards until the pool has `count` scenes, yielding how many there are; shards that exist stay.
 
-    Raises: WeightsError if a shard that exists has pictures of another size or seed
+    Raises: WeightsError if a shard that exists has pictures of another size, seed or world
     """
+    world = mix.world if mix else SMALL
+    facts = {"size": size, "seed": seed} | ({} if world is SMALL else {"world": world.name})
     for number in range(-(-count // shard)):
         path = shard_path(folder, number)
         if path.exists():
-            _check_shard(path, size, seed, shard)
+            _check_shard(path, size, seed, shard, world)
         else:
             scenes = [sample_scene(scene_seed(seed, number * shard + k), mix) for k in range(shard)]
             parts = [_labelled(scenes[i : i + batch], size) for i in range(0, shard, batch)]
             tensors = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             captions = [[sample_caption(s, s.seed * CAPTIONS + k) for k in range(CAPTIONS)] for s in scenes]
-            write_checkpoint(path, tensors, {"captions": captions, "size": size, "seed": seed})
+            write_checkpoint(path, tensors, {"captions": captions, **facts})
         yield (number + 1) * shard
 
 
-def _check_shard(path: Path, size: int, seed: int, shard: int) -> None:
+def _check_shard(path: Path, size: int, seed: int, shard: int, world: World) -> None:
     with open_tensors(path) as file:
         facts = _facts(file, path)
+    if (drawn := facts.get("world", SMALL.name)) != world.name:
+        problem = f"{path} holds scenes of the {drawn} world, not of the {world.name} one"
+        raise WeightsError(problem, hint="name another folder for another pool")
     found = facts["size"], facts["seed"], len(facts["captions"])
     if found != (size, seed, shard):
         raise WeightsError(
@@ -108,31 +121,44 @@ def _facts(file: TensorFile, path: Path) -> dict[str, Any]:
 def _labelled(scenes: list[Scene], size: int) -> dict[str, Tensor]:
     drawn = render(scenes, size)
     middle = slice(LABEL_STRIDE // 2, None, LABEL_STRIDE)
-    return {
+    labels = {
         "pixels": drawn.pixels,
         "kinds": drawn.kinds[:, middle, middle],
         "colours": drawn.colours[:, middle, middle],
         "setting": torch.tensor([SETTINGS.index(s.setting) for s in scenes]),
         "time": torch.tensor([TIMES.index(s.time) for s in scenes]),
     }
+    if any(s.weather or s.style for s in scenes):  # a world without them has shards without them
+        labels[TEXTURES] = drawn.textures[:, middle, middle]
+        labels["weather"] = torch.tensor([WEATHERS.index(s.weather) for s in scenes])
+        labels["style"] = torch.tensor([STYLES.index(s.style) for s in scenes])
+    return labels
 
 
 def open_pool(folder: Path, limit: int | None = None) -> Pool:
     """Map a pool's shards, whole ones up to at least `limit` scenes.  Raises: StorageError, WeightsError"""
     pixels: list[Tensor] = []
-    rest: dict[str, list[Tensor]] = {"kinds": [], "colours": [], "setting": [], "time": []}
+    rest: dict[str, list[Tensor]] = {name: [] for name in (*LABELS, *LOOKS)}
+    textures: list[Tensor] = []
     captions: list[list[str]] = []
     for path in shards_in(folder):
         if limit is not None and len(captions) >= limit:
             break
         with open_tensors(path) as file:
             pixels.append(file.get_tensor("pixels"))
-            for name, tensors in rest.items():
-                tensors.append(file.get_tensor(name))
+            for name in LABELS:
+                rest[name].append(file.get_tensor(name))
+            told = file.keys()
+            for name in LOOKS:
+                rest[name].append(
+                    file.get_tensor(name) if name in told else torch.zeros_like(rest["time"][-1])
+                )
+            textures += [file.get_tensor(TEXTURES)] if TEXTURES in told else []
             captions += _facts(file, path)["captions"]
     if not pixels:
         raise StorageError(f"{folder} holds no pool", hint=f"make one: fromnoise train pool {folder.parent}")
-    return Pool(pixels, captions=captions, **{name: torch.cat(tensors) for name, tensors in rest.items()})
+    labels = {name: torch.cat(tensors) for name, tensors in rest.items()}
+    return Pool(pixels, captions=captions, textures=torch.cat(textures) if textures else None, **labels)
 
 
 def divided(count: int, held_out: int) -> tuple[int, Tensor]:

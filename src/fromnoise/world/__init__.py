@@ -3,11 +3,16 @@
 from fromnoise.world.captions import caption, sample_caption
 from fromnoise.world.grammar import Mix, sample_held_out, sample_scene, scene_seed
 from fromnoise.world.prompts import Prompt, held_out_prompts, seen_prompts
+from fromnoise.world.published import publish
 from fromnoise.world.reading import Atoms, Naming, contradictions, parse, unknown_words
 from fromnoise.world.scene import Relation, Scene, Thing
-from fromnoise.world.splits import publish, withheld
+from fromnoise.world.splits import withheld
+from fromnoise.world.worlds import FULL, SMALL, WORLDS, World, world_of
 
 __all__ = [
+    "FULL",
+    "SMALL",
+    "WORLDS",
     "Atoms",
     "Mix",
     "Naming",
@@ -15,6 +20,7 @@ __all__ = [
     "Relation",
     "Scene",
     "Thing",
+    "World",
     "caption",
     "contradictions",
     "held_out_prompts",
@@ -27,4 +33,5 @@ __all__ = [
     "seen_prompts",
     "unknown_words",
     "withheld",
+    "world_of",
 ]

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi, sqrt
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from fromnoise.world.chance import Dice
 from fromnoise.world.palette import rgb
+
+STARS: Final = 4  # a branch of the dice: what only starry nights have
 
 
 def table(rows: tuple[tuple[str, ...], ...], like: Tensor) -> Tensor:
@@ -25,8 +28,9 @@ def mix(a: Tensor, b: Tensor, t: Tensor | float) -> Tensor:
 class Light:
     """The hour's colours for each scene.
 
-    Shapes: (B, 3, 1, 1); glow_x, night, sunset (B, 1)
-    Units:  glow_x where in the frame's width the sky glows; night, sunset 0 or 1
+    Shapes: (B, 3, 1, 1); glow_x, night, sunset, stars, starry (B, 1)
+    Units:  glow_x where in the frame's width the sky glows; night, sunset, starry 0 or 1;
+            stars: how much of a common night's stars and a common day's streaks shows
     """
 
     top: Tensor
@@ -39,6 +43,8 @@ class Light:
     glow_x: Tensor
     night: Tensor
     sunset: Tensor
+    stars: Tensor | None = None  # None: all
+    starry: Tensor | None = None  # None: nowhere
 
 
 class Backdrop:
@@ -158,7 +164,29 @@ class Backdrop:
             ],
             1,
         )
+        if light.stars is not None:
+            shown = shown * light.stars
         self.lay(self.spots(x, y, wide, high, shown).clamp(0, 0.95), light.veil)
+        if light.starry is not None:
+            self.milky_way(horizon, light.starry)
+
+    def milky_way(self, horizon: float, starry: Tensor, stars: int = 110) -> None:
+        """A sky full of stars: a pale band across it, stars of all sizes, a few of them very bright."""
+        dice = self.dice.branch(STARS)
+        heart, slope = dice.between(0.25, 0.75), dice.between(-0.9, 0.9)
+        offset = self.x - heart[..., None] - slope[..., None] * (self.y - horizon / 2)
+        band = torch.exp(-((offset / 0.16) ** 2)) * 0.30 * (self.y < horizon) * starry[..., None]
+        self.lay(band, mix(self.light.glow, self.light.glow.new_ones(1), 0.3))
+        x, y = dice.roll(stars), dice.roll(stars) * horizon * 0.95
+        bright = dice.roll(stars) ** 4
+        wide = 0.0036 + 0.006 * bright
+        shown = self.spots(x, y, wide, wide, starry * (0.35 + 0.65 * bright))
+        big_x, big_y = dice.between(0.05, 0.95, 4), dice.between(0.05, 0.7, 4) * horizon
+        for long, thin in ((0.03, 0.004), (0.004, 0.03)):
+            shown = shown + self.spots(
+                big_x, big_y, torch.full_like(big_x, long), torch.full_like(big_x, thin), starry * 0.7
+            )
+        self.lay(shown.clamp(0, 0.97), self.light.veil)
 
     def water(self, top: float, bottom: float, glints: int = 40) -> None:
         """Level water from `top` to the frame's foot: the sky's colour far off, its own near, with glints."""

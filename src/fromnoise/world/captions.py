@@ -1,31 +1,17 @@
 """What a picture shows, in words: many phrasings, every one true of the scene."""
 
 from collections.abc import Sequence
-from functools import cache
 from random import Random
 from typing import Final, Literal
 
 from fromnoise.errors import RequestError, did_you_mean
-from fromnoise.world.geometry import largest, smallest
-from fromnoise.world.grammar import BIG, SMALL
-from fromnoise.world.phrases import (
-    ALSO,
-    AND,
-    BESIDE,
-    INVERSE_SAID,
-    KIND_PHRASES,
-    NUMERALS,
-    PLURALS,
-    RELATION_PHRASES,
-    SETTING_PHRASES,
-    SIZE_PHRASES,
-    TEMPLATES,
-    TEXTURE_PHRASES,
-    TIME_PHRASES,
-)
+from fromnoise.world.geometry import size_at
+from fromnoise.world.phrases import ALSO, AND, BESIDE, INVERSE_SAID, NUMERALS
+from fromnoise.world.phrasing import Phrasing, phrasing_of
 from fromnoise.world.scene import Scene, Thing
-from fromnoise.world.splits import held_out_templates
+from fromnoise.world.templates import bare_templates, style_templates, templates_for
 from fromnoise.world.vocabulary import COUNTS, THINGS, TIMELESS
+from fromnoise.world.worlds import SMALL, World, world_of
 
 Density = Literal["full", "medium", "short", "tags"]
 
@@ -46,7 +32,8 @@ def caption(scene: Scene, seed: int, density: Density = "full", *, held_out: boo
     """One phrasing of a scene.  Raises: RequestError for an unknown density
 
     `full` says everything; `medium` leaves some of it out; `short` names the things; `tags` is a comma list.
-    A colour is left unsaid only where it is usual for its thing.  `held_out`: use the test-only templates.
+    A colour is left unsaid only where it is usual for its thing, a style never.
+    `held_out`: use the test-only templates.
     """
     if density not in DENSITIES:
         raise RequestError(f"unknown density {density!r}", hint=did_you_mean(density, DENSITIES))
@@ -54,18 +41,24 @@ def caption(scene: Scene, seed: int, density: Density = "full", *, held_out: boo
 
 
 def size_word(scene: Scene, thing: Thing) -> str:
-    """ "small", "big" or "": only a thing on its own has a size worth a word."""
+    """A word for its size, or "": only a thing on its own has a size worth a word."""
     if len(scene.things) > 1:
         return ""
-    limit = largest(thing.kind)
-    if thing.size <= max(smallest(thing.kind), SMALL[1] * limit) + 1e-9:
-        return "small"
-    return "big" if thing.size >= BIG[0] * limit - 1e-9 else ""
+    world = world_of(scene.world)
+    below = [word for word in world.sizes if word not in ("", "big")]
+    for word in below:
+        if thing.size <= size_at(thing.kind, world.sizes[word][1], world) + 1e-9:
+            return word
+    return "big" if thing.size >= size_at(thing.kind, world.sizes["big"][0], world) - 1e-9 else ""
 
 
-def plural(noun: str) -> str:
+def plural(noun: str, world: World = SMALL) -> str:
     """More than one of it."""
-    return PLURALS.get(noun, noun + "s")
+    return _plural(noun, phrasing_of(world))
+
+
+def _plural(noun: str, phrasing: Phrasing) -> str:
+    return phrasing.plurals.get(noun, noun + "s")
 
 
 def _random(scene: Scene, seed: int) -> Random:
@@ -75,26 +68,36 @@ def _random(scene: Scene, seed: int) -> Random:
 
 
 def _say(scene: Scene, rng: Random, density: Density, *, held_out: bool) -> str:
+    phrasing = phrasing_of(scene.world)
     nouns = [_noun(scene, group, rng, density) for group in _groups(scene)]
     if density == "tags":
         return _tags(scene, nouns, rng)
     slots = {"things": _sentence(scene, nouns, rng, density)}
     keep = {"full": 1.0, "medium": 0.65, "short": 0.0}[density]
     if rng.random() < keep:
-        slots["place"] = _one(rng, SETTING_PHRASES[scene.setting])
+        slots["place"] = _one(rng, phrasing.settings[scene.setting])
     if scene.setting not in TIMELESS and rng.random() < keep:
-        slots["time"] = _one(rng, TIME_PHRASES[scene.time])
-    templates = templates_for(tuple(sorted(slots)), held_out)
-    return rng.choice(templates).format_map(slots)
+        slots["time"] = _one(rng, phrasing.times[scene.time])
+    if scene.weather in phrasing.weathers and rng.random() < keep:
+        _add_weather(scene, slots, rng)
+    if not scene.style:
+        templates = templates_for(tuple(sorted(slots)), held_out)
+        return rng.choice(templates).format_map(slots)
+    bare = rng.choice(bare_templates(tuple(sorted(slots)))).format_map(slots)
+    noun = _one(rng, phrasing.style_nouns[scene.style])
+    remark = _one(rng, phrasing.style_remarks[scene.style])
+    return rng.choice(style_templates(held_out)).format(scene=bare, noun=noun, remark=remark)
 
 
-@cache
-def templates_for(slots: tuple[str, ...], held_out: bool) -> tuple[str, ...]:
-    """The templates with exactly these slots that training uses, or that only tests use."""
-    named = {s: "{" + s + "}" for s in ("place", "things", "time")}
-    fitting = [t for t in TEMPLATES if tuple(s for s, mark in named.items() if mark in t) == slots]
-    reserved = held_out_templates(tuple(fitting[1:]))
-    return tuple(t for t in fitting if (t in reserved) == held_out)
+def _add_weather(scene: Scene, slots: dict[str, str], rng: Random) -> None:
+    """Say the weather together with the place or with the time, if those are said."""
+    phrasing = phrasing_of(scene.world)
+    if "place" in slots and scene.setting in phrasing.weather_places and rng.random() < 0.3:
+        slots["place"] = phrasing.weather_places[scene.setting].format(scene.weather)
+        return
+    said = [_one(rng, phrasing.weathers[scene.weather]), *([slots["time"]] if "time" in slots else [])]
+    rng.shuffle(said)
+    slots["time"] = " ".join(said)
 
 
 def _groups(scene: Scene) -> list[list[int]]:
@@ -109,17 +112,18 @@ def _groups(scene: Scene) -> list[list[int]]:
 
 def _noun(scene: Scene, group: Sequence[int], rng: Random, density: Density) -> str:
     thing, chance = scene.things[group[0]], {"full": 1.0, "medium": 0.6, "short": 0.4, "tags": 0.7}[density]
-    size, texture = size_word(scene, thing), TEXTURE_PHRASES.get(thing.texture, ())
+    phrasing = phrasing_of(scene.world)
+    size, texture = size_word(scene, thing), phrasing.textures.get(thing.texture, ())
     words: list[str] = []
     if texture and density != "short" and rng.random() < chance:
         words.append(_one(rng, texture))
-    if thing.colour not in THINGS[thing.kind].usual or rng.random() < chance:
+    if thing.colour and (thing.colour not in THINGS[thing.kind].usual or rng.random() < chance):
         words.insert(rng.randrange(len(words) + 1), thing.colour)
     if size and density != "short" and rng.random() < chance:
-        words.insert(0, _one(rng, SIZE_PHRASES[size]))
-    others = KIND_PHRASES.get(thing.kind)
+        words.insert(0, _one(rng, phrasing.sizes[size]))
+    others = phrasing.kinds.get(thing.kind)
     noun = rng.choice(others) if others and rng.random() < OTHER_NAME else thing.kind
-    words.append(noun if len(group) == 1 else plural(noun))
+    words.append(noun if len(group) == 1 else _plural(noun, phrasing))
     if len(group) > 1:
         count = COUNTS[len(group) - 1]
         return " ".join((NUMERALS[count] if rng.random() < IN_DIGITS else count, *words))
@@ -139,17 +143,20 @@ def _sentence(scene: Scene, nouns: list[str], rng: Random, density: Density) -> 
     else:
         if word in INVERSE_SAID and rng.random() < 0.25:
             first, second, word = second, first, INVERSE_SAID[word]
-        said = _one(rng, RELATION_PHRASES[word])
+        said = _one(rng, phrasing_of(scene.world).relations[word])
     sentence = f"{first} {said} {second}"
     return f"{_one(rng, ALSO)} ".join((sentence, *rest))
 
 
 def _tags(scene: Scene, nouns: list[str], rng: Random) -> str:
+    phrasing = phrasing_of(scene.world)
     if scene.relations and rng.random() < 0.5:
-        said = _one(rng, RELATION_PHRASES[scene.relations[0].word])
+        said = _one(rng, phrasing.relations[scene.relations[0].word])
         nouns = [f"{nouns[0]} {said} {nouns[1]}", *nouns[2:]]
     rng.shuffle(nouns)
     places = [scene.setting] if scene.setting in TIMELESS else [scene.setting, scene.time]
+    places += [scene.weather] if scene.weather in phrasing.weathers else []
+    places += [phrasing.style_remarks[scene.style][0]] if scene.style else []
     rng.shuffle(places)
     return ", ".join((*nouns, *places))
 

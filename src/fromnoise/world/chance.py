@@ -27,6 +27,12 @@ class Dice:
         self.key = scramble(scramble(low ^ (stream * 0x9E3779B9 & WORD)) ^ high)
         self.counter = 0
 
+    def branch(self, stream: int) -> "Dice":
+        """Other numbers of the same seeds, which take none of these."""
+        other = object.__new__(Dice)
+        other.key, other.counter = scramble(self.key ^ (stream * 0x85EBCA6B & WORD)), 0
+        return other
+
     def roll(self, count: int = 1) -> Tensor:
         """Uniform numbers in [0, 1).  Shapes: (N, count)"""
         steps = torch.arange(self.counter + 1, self.counter + 1 + count, device=self.key.device)

@@ -1,69 +1,44 @@
-"""Does a picture show what a text says? From maps of what stands where to things seen, and to a verdict.
-
-No network in here: the maps are the renderer's own, or an oracle's. Texture and size are not checked.
-"""
+"""Does a picture show what a text says? From what was seen in it to a verdict."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from math import hypot
 from typing import Final, Literal, NamedTuple, cast
 
-import torch
-from torch import Tensor
-
-from fromnoise.errors import RequestError
-from fromnoise.world.geometry import Box, apart
-from fromnoise.world.pieces import pieces_of, things_of
+from fromnoise.world.geometry import size_seen
 from fromnoise.world.reading import Atoms, Naming
 from fromnoise.world.scene import Relation
-from fromnoise.world.vocabulary import COLOURS, THINGS, TIMELESS
+from fromnoise.world.seeing import Found, Seen
+from fromnoise.world.sides import stands
+from fromnoise.world.vocabulary import TIMELESS
+from fromnoise.world.worlds import SMALL, World
 
-# Source: GenEval's rules for position, Ghosh et al. 2023 (arXiv:2310.11513)
-SIZE_MARGIN: Final = 0.1  # of both things' sides, taken off the distance of their centres
-DIRECTION: Final = 0.5  # the least part of the distance that must lie along the axis
-ON_TOP: Final = (-0.2, 0.4)  # how far feet may stand below the top of what carries them, in its heights
-OFF_CENTRE: Final = 0.5  # how far a carried thing may be from the middle of the one below, in its widths
-NEAR: Final = 0.04  # of the frame: what is hidden or a label wide shifts the edges of a box by so much
-
-PARTS: Final = ("object", "count", "colour", "relation", "setting", "time")
+PARTS: Final = (
+    "object",
+    "count",
+    "colour",
+    "pattern",
+    "size",
+    "relation",
+    "setting",
+    "time",
+    "weather",
+    "style",
+)
 Sort = Literal[
     "missing",
     "too few",
     "too many",
     "wrong colour",
     "swapped colour",
+    "wrong pattern",
+    "wrong size",
     "wrong side",
     "wrong setting",
     "wrong time",
+    "wrong weather",
+    "wrong style",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A thing seen in a picture.
-
-    Units: box in parts of the frame, area in parts of its pixels; colour "" where no pixel had one
-    """
-
-    kind: str
-    colour: str
-    box: Box
-    area: float
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """The middle of the box."""
-        return (self.box.left + self.box.right) / 2, (self.box.top + self.box.bottom) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen in a picture; the largest thing first."""
-
-    things: tuple[Found, ...]
-    setting: str
-    time: str
 
 
 class Fault(NamedTuple):
@@ -83,6 +58,10 @@ class Verdict:
     relation: bool | None
     setting: bool | None
     time: bool | None
+    weather: bool | None = None
+    style: bool | None = None
+    pattern: bool | None = None
+    size: bool | None = None
     faults: tuple[Fault, ...] = ()
 
     def asked(self) -> dict[str, bool]:
@@ -97,59 +76,39 @@ class Verdict:
         return all(self.asked().values())
 
 
-# --- seeing ---
+def judge(atoms: Atoms, seen: Seen, world: World = SMALL) -> Verdict:
+    """Compare what a text says with what was seen. What it does not name may be there or not.
 
-
-def sightings(kinds: Tensor, colours: Tensor, setting: str, time: str) -> Seen:
-    """Gather the pixels of two label maps into things.
-
-    Shapes: kinds, colours (H, W), of integers, at any resolution
-    Units:  0 for nothing, else 1 + index in THINGS and in COLOURS
-    Raises: RequestError if the maps differ in shape, or hold a number that stands for no word
+    `world`: whose sizes "small" and "big" are
     """
-    _check_maps(kinds, colours)
-    number, height, width = colours.flatten(), *kinds.shape
-    found: list[Found] = []
-    for thing in things_of(pieces_of(kinds)):
-        votes = torch.bincount(number[thing.pixels].long(), minlength=len(COLOURS) + 1)[1:]
-        colour = COLOURS[int(votes.argmax())] if votes.any() else ""
-        box, area = thing.box, len(thing.pixels) / (height * width)
-        found.append(Found(tuple(THINGS)[thing.kind - 1], colour, box, area))
-    return Seen(tuple(sorted(found, key=lambda thing: -thing.area)), setting, time)
-
-
-def _check_maps(kinds: Tensor, colours: Tensor) -> None:
-    if kinds.ndim != 2 or kinds.shape != colours.shape or not kinds.numel():
-        shapes = f"{tuple(kinds.shape)} and {tuple(colours.shape)}"
-        raise RequestError(f"maps of kinds and colours must be of one shape (H, W), not {shapes}")
-    for name, numbers, words in (("kinds", kinds, THINGS), ("colours", colours, COLOURS)):
-        least, most = int(numbers.min()), int(numbers.max())
-        if least < 0 or most > len(words):
-            raise RequestError({name: f"{least}..{most} are not all in 0..{len(words)}"})
-
-
-# --- judging ---
-
-
-def judge(atoms: Atoms, seen: Seen) -> Verdict:
-    """Compare what a text says with what was seen. What it does not name may be there or not."""
-    colours = any(naming.colour for naming in atoms.things)
     counts, tints = list(_count_faults(atoms, seen)), list(_colour_faults(atoms, seen))
     missing = [fault for fault in counts if fault.sort == "missing"]
     sides = [fault for relation in atoms.relations for fault in _side_faults(relation, atoms, seen)]
-    places = [f for f in (_place_fault(atoms, seen), _time_fault(atoms, seen)) if f]
+    look = (_place_fault(atoms, seen), _time_fault(atoms, seen), *_look_faults(atoms, seen))
+    places = [fault for fault in look if fault]
     sorts = {fault.sort for fault in places}
-    uncoloured = any(n.colour and not _matches(n, atoms, seen) for n in atoms.things)
+    patterns = list(_pattern_faults(atoms, seen)) if seen.textured else []
+    sizes = list(_size_faults(atoms, seen, world))
     unrelated = any(not _ends(relation, atoms, seen) for relation in atoms.relations)
     return Verdict(
         object=not missing if atoms.things else None,
         count=not counts if atoms.things else None,
-        colour=not tints and not uncoloured if colours else None,
+        colour=_all_are("colour", tints, atoms, seen),
+        pattern=_all_are("texture", patterns, atoms, seen) if seen.textured else None,
+        size=_all_are("size", sizes, atoms, seen),
         relation=not sides and not unrelated if atoms.relations else None,
         setting="wrong setting" not in sorts if atoms.setting else None,
         time="wrong time" not in sorts if atoms.time and atoms.setting not in TIMELESS else None,
-        faults=(*counts, *tints, *sides, *places),
+        weather="wrong weather" not in sorts if atoms.weather and seen.weather else None,
+        style="wrong style" not in sorts if atoms.style and seen.style is not None else None,
+        faults=(*counts, *tints, *patterns, *sizes, *sides, *places),
     )
+
+
+def _all_are(part: str, faults: Collection[Fault], atoms: Atoms, seen: Seen) -> bool | None:
+    """Is every thing there of which this is said, and as said?  None where it is said of nothing."""
+    said = [naming for naming in atoms.things if getattr(naming, part)]
+    return not faults and all(_matches(naming, atoms, seen) for naming in said) if said else None
 
 
 def _matches(naming: Naming, atoms: Atoms, seen: Seen) -> list[Found]:
@@ -180,6 +139,21 @@ def _colour_faults(atoms: Atoms, seen: Seen) -> Iterator[Fault]:
                 yield Fault(sort, f"{thing.kind} is {thing.colour or 'colourless'}, not {naming.colour}")
 
 
+def _pattern_faults(atoms: Atoms, seen: Seen) -> Iterator[Fault]:
+    for naming in atoms.things:
+        for thing in _matches(naming, atoms, seen):
+            if naming.texture not in ("", thing.texture):
+                yield Fault("wrong pattern", f"{thing.kind} is {thing.texture}, not {naming.texture}")
+
+
+def _size_faults(atoms: Atoms, seen: Seen, world: World) -> Iterator[Fault]:
+    for naming in atoms.things:
+        for thing in _matches(naming, atoms, seen):
+            size = size_seen(thing.kind, thing.box, world)
+            if naming.size not in ("", size):
+                yield Fault("wrong size", f"{thing.kind} is {size or 'of usual size'}, not {naming.size}")
+
+
 def _place_fault(atoms: Atoms, seen: Seen) -> Fault | None:
     if atoms.setting in ("", seen.setting):
         return None
@@ -192,6 +166,14 @@ def _time_fault(atoms: Atoms, seen: Seen) -> Fault | None:
     return Fault("wrong time", f"{seen.time}, not {atoms.time}")
 
 
+def _look_faults(atoms: Atoms, seen: Seen) -> Iterator[Fault]:
+    """Of weather and style, where an oracle tells them."""
+    if atoms.weather and seen.weather not in ("", atoms.weather):
+        yield Fault("wrong weather", f"{seen.weather}, not {atoms.weather}")
+    if atoms.style and seen.style not in (None, atoms.style):
+        yield Fault("wrong style", f"{seen.style or 'the usual look'}, not {atoms.style}")
+
+
 def _ends(relation: Relation, atoms: Atoms, seen: Seen) -> tuple[Found, Found] | None:
     a, b = (_matches(atoms.things[i], atoms, seen) for i in (relation.subject, relation.object))
     return (a[0], b[0]) if a and b else None
@@ -201,32 +183,3 @@ def _side_faults(relation: Relation, atoms: Atoms, seen: Seen) -> Iterator[Fault
     ends = _ends(relation, atoms, seen)
     if ends and not stands(relation.word, ends[0].box, ends[1].box):
         yield Fault("wrong side", f"{ends[0].kind} is not {relation.word} {ends[1].kind}")
-
-
-def stands(word: str, a: Box, b: Box) -> bool:
-    """Does thing `a` appear to be `word` of thing `b`, by their boxes?"""
-    match word:
-        case "on top of":
-            sunk = (a.bottom - b.top) / (b.bottom - b.top)
-            off = abs(a.left + a.right - b.left - b.right) / 2 / (b.right - b.left)
-            return ON_TOP[0] <= sunk <= ON_TOP[1] and off <= OFF_CENTRE
-        case "in front of":
-            return a.bottom > b.bottom - NEAR and not apart(a, b, NEAR)
-        case "behind":
-            return stands("in front of", b, a)
-        case "beside":
-            return stands("left of", a, b) or stands("right of", a, b)
-        case _:
-            return word in directions(a, b)
-
-
-def directions(a: Box, b: Box) -> set[str]:
-    """On which sides of `b` thing `a` clearly is."""
-    dx, dy = (a.left + a.right - b.left - b.right) / 2, (a.top + a.bottom - b.top - b.bottom) / 2
-    wide, high = (a.right - a.left) + (b.right - b.left), (a.bottom - a.top) + (b.bottom - b.top)
-    distance = hypot(dx, dy)
-    found: set[str] = set()
-    for offset, sides, words in ((dx, wide, ("left of", "right of")), (dy, high, ("above", "below"))):
-        if abs(offset) - SIZE_MARGIN * sides > DIRECTION * distance:
-            found.add(words[offset > 0])
-    return found

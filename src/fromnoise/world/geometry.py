@@ -3,10 +3,12 @@
 Units: everything in parts of the frame, 0..1, y downwards
 """
 
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from fromnoise.world.scene import Thing
 from fromnoise.world.vocabulary import THINGS
+from fromnoise.world.worlds import World
 
 MARGIN: Final = 0.03  # between an outline and the frame
 GAP: Final = 0.02  # between two outlines
@@ -14,6 +16,7 @@ MIN_SIDE: Final = 0.12  # two latents of an f8 autoencoder at 128 px: less canno
 TALLEST: Final = 0.78
 WIDEST: Final = 0.8
 CLEAR: Final = 1.3  # a direction is clear when its axis is this much longer than the other
+WITHIN: Final = 0.09  # how much rim shows round what is inside a thing, in the height of that thing
 HIDES: Final = (0.04, 0.35)  # how much of its box a thing behind loses, at least and at most
 SINKS: Final = (0.0, 0.1)  # how far feet stand below the top of the box that carries them, in its heights
 OFF_CENTRE: Final = 0.3  # how far a carried thing may be from the middle of the one below, in its widths
@@ -49,6 +52,22 @@ def smallest(kind: str) -> float:
     return MIN_SIDE / min(1.0, THINGS[kind].aspect)
 
 
+def size_at(kind: str, part: float, world: World) -> float:
+    """The height of a thing that measures so much of what it may, in the terms of `World.sizes`."""
+    least = smallest(kind) if world.sizes_from_smallest else 0.0
+    return max(smallest(kind), least + part * (largest(kind) - least))
+
+
+def size_seen(kind: str, box: Box, world: World) -> str:
+    """The word for the size of a thing of which this is seen: that of the nearest range, "" for none."""
+    height = max(box.bottom - box.top, (box.right - box.left) / THINGS[kind].aspect)
+    for word, next_word in pairwise(world.sizes):
+        ends = world.sizes[word][1], world.sizes[next_word][0]
+        if height <= sum(size_at(kind, end, world) for end in ends) / 2:
+            return word
+    return tuple(world.sizes)[-1]
+
+
 def apart(a: Box, b: Box, gap: float = GAP) -> bool:
     """Do two boxes stay clear of each other?"""
     return (
@@ -79,6 +98,12 @@ def holds(word: str, a: Box, b: Box) -> bool:
             return holds("left of", b, a)
         case "below":
             return holds("above", b, a)
+        case "behind":
+            return holds("in front of", b, a) and not holds("on top of", a, b)
+        case "inside":
+            rim = WITHIN * (b.bottom - b.top)
+            gaps = (a.left - b.left, a.top - b.top, b.right - a.right, b.bottom - a.bottom)
+            return min(gaps) >= rim - 1e-9
         case "on top of":
             sunk = (a.bottom - b.top) / (b.bottom - b.top)
             return SINKS[0] <= sunk <= SINKS[1] and abs(dx) <= OFF_CENTRE * (b.right - b.left)

@@ -1,12 +1,12 @@
 """Scenes by chance: a seed becomes a picture's ground truth, the same one every time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from fromnoise.errors import RequestError
-from fromnoise.world.geometry import box_at, largest, smallest
+from fromnoise.world.geometry import box_at, size_at
 from fromnoise.world.placing import (
     Spot,
     place_beside,
@@ -16,15 +16,17 @@ from fromnoise.world.placing import (
     possible,
 )
 from fromnoise.world.scene import Relation, Scene, Thing
-from fromnoise.world.splits import HOMES, check_split, withheld
-from fromnoise.world.vocabulary import COLOURS, RELATIONS, SETTINGS, TEXTURES, THINGS, TIMELESS, TIMES
+from fromnoise.world.splits import check_split, withheld
+from fromnoise.world.vocabulary import THINGS, TIMELESS, TIMES
+from fromnoise.world.worlds import SMALL, World
 
-SMALL: Final = (0.26, 0.36)  # parts of the largest height a kind may have
-MIDDLE: Final = (0.46, 0.78)
-BIG: Final = (0.87, 1.0)
 VARIANTS: Final = 12  # a multiple of 2, 3 and 4, so that every drawing of a kind is equally frequent
-ALL: Final = tuple(THINGS)
-CORE: Final = tuple(name for name, kind in THINGS.items() if kind.core)
+NOT_AT_NIGHT: Final = ("sun", "rainbow")
+ONLY_AT_NIGHT: Final = ("starry",)  # weathers
+# Styles in which a colour or a setting cannot be told: dark things on a dark ground, a sheet on a board.
+UNFIT: Final = {"neon": ("black", "brown", "paper"), "chalk": ("black", "brown", "paper")}
+CRUDE: Final = ("pixel",)  # styles in which only larger things can be told
+CRUDE_LEAST: Final = 0.26  # the shorter side that a thing has in them at least, of the frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +40,14 @@ class Mix:
     any_colour: float = 0.5  # otherwise one of the kind's usual colours
     pattern: float = 0.12  # striped or spotted
     at_home: float = 0.25  # a setting where the thing belongs, if it has one
+    tiny: float = 0.06  # in worlds that have the word
     small: float = 0.08
     big: float = 0.12
     variants: int = VARIANTS  # how many drawings of a kind come up; 1: always the first
     flips: bool = True  # things may face the other way
-    core: bool = True  # only the kinds that the embedded model learns
+    weather: float = 0.35  # fog, rain, snow or stars, in worlds that have them
+    style: float = 0.3  # another than the usual look, in worlds that have others
+    world: World = SMALL  # whose words
 
     def __post_init__(self) -> None:
         weights = (self.single, self.pair, self.count, self.rich)
@@ -63,11 +68,20 @@ def sample_scene(seed: int, mix: Mix | None = None) -> Scene:
     return _sample(seed, mix or Mix(), lambda scene: not withheld(scene))
 
 
-def sample_held_out(seed: int, split: str, mix: Mix | None = None) -> Scene:
-    """A scene kept out of training by this split and no other.  Raises: RequestError for an unknown split"""
-    check_split(split)
-    likely = {"H2": Mix(single=0, pair=0, count=0, rich=1), "H3": Mix(single=0, pair=0, count=1, rich=0)}
-    return _sample(seed, mix or likely.get(split, Mix()), lambda scene: withheld(scene) == {split})
+def sample_held_out(seed: int, split: str, mix: Mix | None = None, world: World = SMALL) -> Scene:
+    """A scene kept out of training by this split and no other; `world` counts where there is no `mix`.
+
+    Raises: RequestError for an unknown split, or one that holds nothing of this world
+    """
+    world = mix.world if mix else world
+    check_split(split, world)
+    likely = {
+        "H2": Mix(single=0, pair=0, count=0, rich=1, world=world),
+        "H3": Mix(single=0, pair=0, count=1, rich=0, world=world),
+        "H5": Mix(style=1, world=world),
+    }
+    mix = mix or likely.get(split, Mix(world=world))
+    return _sample(seed, mix, lambda scene: withheld(scene) == {split})
 
 
 def _sample(seed: int, mix: Mix, wanted: Callable[[Scene], bool]) -> Scene:
@@ -84,22 +98,29 @@ def _sample(seed: int, mix: Mix, wanted: Callable[[Scene], bool]) -> Scene:
 def _single(rng: Random, seed: int, mix: Mix) -> Scene | None:
     kind = _kind(rng, mix)
     setting = _setting(rng, kind, mix)
+    part = rng.uniform(*mix.world.sizes[_size_word(rng, mix)])
+    thing = _thing(rng, kind, place_one(rng, kind, setting, size_at(kind, part, mix.world)), mix)
+    return _scene(rng, seed, mix, setting, [thing])
+
+
+def _size_word(rng: Random, mix: Mix) -> str:
     luck = rng.random()
-    part = SMALL if luck < mix.small else BIG if luck < mix.small + mix.big else MIDDLE
-    size = max(smallest(kind), rng.uniform(*part) * largest(kind))
-    thing = _thing(rng, kind, place_one(rng, kind, setting, size), mix)
-    return Scene(seed, setting, _time(rng, setting, kind), (thing,))
+    if luck < mix.small:
+        return "small"
+    if luck < mix.small + mix.big:
+        return "big"
+    return "tiny" if luck < mix.small + mix.big + mix.tiny and "tiny" in mix.world.sizes else ""
 
 
 def _count(rng: Random, seed: int, mix: Mix) -> Scene | None:
-    kind, count = _kind(rng, mix), rng.choice((2, 3, 4))
+    kind, count = _kind(rng, mix), rng.choice(mix.world.counts)
     setting = _setting(rng, kind, mix)
     model = _thing(rng, kind, Spot(0, 0, 0), mix)
-    things = tuple(
+    things = [
         replace(model, x=s.x, y=s.y, size=s.size, lean=_lean(rng), flip=_flip(rng, mix), seed=_seed(rng))
         for s in place_row(rng, kind, setting, count)
-    )
-    return Scene(seed, setting, _time(rng, setting, kind), things)
+    ]
+    return _scene(rng, seed, mix, setting, things)
 
 
 def _pair(rng: Random, seed: int, mix: Mix) -> Scene | None:
@@ -108,12 +129,13 @@ def _pair(rng: Random, seed: int, mix: Mix) -> Scene | None:
     spots = place_pair(rng, "", a, b, setting)
     if spots is None:
         return None
-    things = tuple(_thing(rng, k, s, mix) for k, s in zip((a, b), spots, strict=True))
-    return _ordered(Scene(seed, setting, _time(rng, setting, a, b), things))
+    things = [_thing(rng, k, s, mix) for k, s in zip((a, b), spots, strict=True)]
+    scene = _scene(rng, seed, mix, setting, things)
+    return scene and _ordered(scene)
 
 
 def _rich(rng: Random, seed: int, mix: Mix) -> Scene | None:
-    word = rng.choice(RELATIONS)
+    word = rng.choice(mix.world.relations)
     while True:
         a, b, c = _kinds(rng, mix, 3)
         setting = _setting(rng, a, mix)
@@ -129,15 +151,17 @@ def _rich(rng: Random, seed: int, mix: Mix) -> Scene | None:
         if third is None:
             return None
         things.append(_thing(rng, c, third, mix))
-    time = _time(rng, setting, *(thing.kind for thing in things))
-    return _ordered(Scene(seed, setting, time, tuple(things), (Relation(word, 0, 1),)))
+    if word == "inside":
+        things[1] = replace(things[1], open=True, lean=0.0, flip=False)
+    scene = _scene(rng, seed, mix, setting, things)
+    return scene and _ordered(replace(scene, relations=(Relation(word, 0, 1),)))
 
 
 def _ordered(scene: Scene) -> Scene:
     """List the things back to front: nearer feet are lower, and what rides on a thing comes after it."""
     depth = [thing.y + thing.size / 2 for thing in scene.things]
     for relation in scene.relations:
-        if relation.word == "on top of":
+        if relation.word in ("on top of", "inside"):
             depth[relation.subject] = depth[relation.object] + 1e-6
     order = sorted(range(len(depth)), key=depth.__getitem__)
     relations = tuple(
@@ -151,29 +175,61 @@ def _kind(rng: Random, mix: Mix) -> str:
 
 
 def _kinds(rng: Random, mix: Mix, n: int) -> list[str]:
-    return rng.sample(CORE if mix.core else ALL, n)
+    return rng.sample(mix.world.things, n)
 
 
 def _setting(rng: Random, kind: str, mix: Mix) -> str:
-    homes = HOMES.get(kind)
-    return rng.choice(homes if homes and rng.random() < mix.at_home else SETTINGS)
+    homes = mix.world.homes.get(kind)
+    return rng.choice(homes if homes and rng.random() < mix.at_home else mix.world.settings)
 
 
-def _time(rng: Random, setting: str, *kinds: str) -> str:
+def _scene(rng: Random, seed: int, mix: Mix, setting: str, things: Sequence[Thing]) -> Scene | None:
+    """The things in a setting, at an hour, in a weather and a style; None where they do not go together."""
+    time = _time(rng, setting, mix, [thing.kind for thing in things])
+    weather, style = _weather(rng, setting, time, mix), _style(rng, mix)
+    if {setting, *(thing.colour for thing in things)} & {*UNFIT.get(style, ())}:
+        return None
+    if style in CRUDE and min(t.size * min(1.0, THINGS[t.kind].aspect) for t in things) < CRUDE_LEAST:
+        return None
+    return Scene(seed, setting, time, tuple(things), weather=weather, style=style, world=mix.world.name)
+
+
+def _time(rng: Random, setting: str, mix: Mix, kinds: Sequence[str]) -> str:
     if setting in TIMELESS:
         return TIMES[0]
-    return rng.choice(TIMES[:2] if "sun" in kinds else TIMES)
+    by_day = {*NOT_AT_NIGHT} & {*kinds}
+    return rng.choice([time for time in mix.world.times if time != "night" or not by_day])
+
+
+def _weather(rng: Random, setting: str, time: str, mix: Mix) -> str:
+    calm, *others = mix.world.weathers
+    others += ONLY_AT_NIGHT * 2 if others else ()  # which makes up for the days
+    if not others or setting in TIMELESS or rng.random() >= mix.weather:
+        return calm
+    return rng.choice([w for w in others if time == "night" or w not in ONLY_AT_NIGHT])
+
+
+def _style(rng: Random, mix: Mix) -> str:
+    usual, *others = mix.world.styles
+    return rng.choice(others) if others and rng.random() < mix.style else usual
 
 
 def _thing(rng: Random, kind: str, spot: Spot, mix: Mix) -> Thing:
+    colours = THINGS[kind].usual
+    if colours and rng.random() < mix.any_colour:
+        colours = mix.world.colours
+    colour = rng.choice(colours) if colours else ""
+    plain, *patterns = mix.world.textures
+    patterned = rng.random() < mix.pattern
+    looks = mix.world.looks.get(kind)
     return Thing(
         kind=kind,
-        colour=rng.choice(COLOURS if rng.random() < mix.any_colour else THINGS[kind].usual),
+        colour=colour,
         x=spot.x,
         y=spot.y,
         size=spot.size,
-        texture=rng.choice(TEXTURES[1:]) if rng.random() < mix.pattern else TEXTURES[0],
-        variant=rng.randrange(mix.variants),
+        texture=rng.choice(patterns) if patterned and colours else plain,
+        variant=looks[rng.randrange(mix.variants) % len(looks)] if looks else rng.randrange(mix.variants),
         lean=_lean(rng),
         flip=_flip(rng, mix),
         seed=_seed(rng),

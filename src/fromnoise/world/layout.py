@@ -30,6 +30,8 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "snow": Layout(horizon=0.62, ground=0.84),
     "space": Layout(horizon=1.0, ground=0.78, solid=False),
     "paper": Layout(horizon=0.0, ground=0.82),
+    "city": Layout(horizon=0.68, ground=0.86),
+    "garden": Layout(horizon=0.62, ground=0.85),
 }
 
 

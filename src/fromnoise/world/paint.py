@@ -11,6 +11,10 @@ from fromnoise.world import sdf
 LUMA: Final = (0.299, 0.587, 0.114)  # Source: ITU-R BT.601
 STRIPED: Final = 1.0
 SPOTTED: Final = 2.0
+CHECKERED: Final = 3.0
+GLOSSY: Final = 4.0
+GLOWING: Final = 5.0
+CHECK_EVERY: Final = 0.62  # two squares
 STRIPE_EVERY: Final = 0.44
 SPOT_EVERY: Final = 0.5
 SPOT_RADIUS: Final = 0.145
@@ -27,7 +31,8 @@ class Brush:
     Shapes:  u, v (N, S, S); pixel, night, variant, pattern (N, 1, 1); jitter (K, N, 1, 1);
              colour (N, 3, 1, 1); light (2, N, 1, 1), the unit direction towards the light in (u, v)
     Units:   colours sRGB 0..1; jitter uniform in -1..1; night 0 by day, 1 at night;
-             pixel: one pixel's width in u; pattern 0 plain, 1 striped, 2 spotted
+             pixel: one pixel's width in u; pattern 0 plain, 1 striped, 2 spotted, …;
+             relief: how strong shading is, 1 as usual, 0 flat; open: 1 for a container with an opening
     """
 
     u: Tensor
@@ -39,13 +44,15 @@ class Brush:
     night: Tensor
     light: Tensor
     pattern: Tensor | None = None
+    relief: Tensor | None = None
+    open: Tensor | None = None
 
     def __post_init__(self) -> None:
         n, s, _ = self.u.shape
         self.canvas = self.u.new_zeros(n, 4, s, s)
         self.luma = (self.colour * self.u.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         self.white = self.colour.amin(1, keepdim=True) > WHITE_ENOUGH
-        self.marks = self._marks()
+        self.marks, self.gloss = self._marks(), self._gloss()
         self.slope = (self.u * self.light[0] + self.v * self.light[1]) * 0.5
         across, down = (  # the light in image axes, per unit of (u, v): the patch may lean or be flipped
             (x * self.light[0] + y * self.light[1]) / self.pixel.square()
@@ -93,6 +100,7 @@ class Brush:
         mask = self.cover(distance) * opacity
         if drop:
             near = (1 - distance / drop).clamp_(0, 1).square_() * 0.4
+            near = near if self.relief is None else near * self.relief
             self.rgb.mul_((1 - near)[:, None])
         solid = torch.cat([rgb, rgb.new_ones(rgb.shape[0], 1, 1, 1)], 1)
         self.canvas.lerp_(solid, mask[:, None])
@@ -100,9 +108,13 @@ class Brush:
             self.rgb.addcmul_((mask * self.marks)[:, None], self._mark_colour(rgb) - rgb)
         if shade:
             lit = (self.bulge(distance if form is None else form, bevel) + self.slope).mul_(mask).mul_(shade)
+            if self.relief is not None:
+                lit.mul_(self.relief)
             self.rgb.addcmul_(lit[:, None], rgb * 0.8 + 0.2)  # + 0.2: black, too, has a lit rim
             self.rgb.clamp_min_(0)
             torch.minimum(self.rgb, self.canvas[:, 3:], out=self.rgb)
+        if colour is None and self.gloss is not None:
+            self.rgb.addcmul_((mask * self.gloss)[:, None], self.canvas[:, 3:] - self.rgb)
 
     def glow(
         self, distance: Tensor, colour: Tensor | str, reach: float, strength: Tensor | float = 1.0
@@ -168,7 +180,24 @@ class Brush:
         du = torch.remainder(self.u + row * (SPOT_EVERY / 2), SPOT_EVERY) - SPOT_EVERY / 2
         dv = self.v - (row + 0.5) * SPOT_EVERY
         spots = self.cover(sdf.length(du, dv) - SPOT_RADIUS)
-        return stripes * (self.pattern == STRIPED) + spots * (self.pattern == SPOTTED)
+        marks = stripes * (self.pattern == STRIPED) + spots * (self.pattern == SPOTTED)
+        return marks + self._checks() * (self.pattern == CHECKERED)
+
+    def _checks(self) -> Tensor:
+        half = CHECK_EVERY / 2
+        across, down = (
+            (torch.remainder(x + half / 2, CHECK_EVERY) - half).abs() - half / 2 for x in (self.u, self.v)
+        )
+        return self.cover(torch.copysign(torch.minimum(across.abs(), down.abs()), across * down))
+
+    def _gloss(self) -> Tensor | None:
+        """How white each pixel is with light, mirrored or its own, (N, S, S); None if nothing shines."""
+        if self.pattern is None or not bool((self.pattern >= GLOSSY).any()):
+            return None
+        sheet = ((self.v - 0.3 * self.u.square()) / 0.05).clamp(0, 1) * (0.12 + 0.28 * self.v.clamp(0, 1))
+        spot = (1.2 - sdf.ellipse(self.u, self.v, -0.3, 0.5, 0.26, 0.15) / 0.05).clamp(0, 1) * 0.75
+        heart = torch.exp(-(self.u.square() + self.v.square()) * 0.9) * 0.24
+        return torch.maximum(sheet, spot) * (self.pattern == GLOSSY) + heart * (self.pattern == GLOWING)
 
     def _mark_colour(self, rgb: Tensor) -> Tensor:
         return torch.where(self.luma > PALE_ENOUGH, rgb * 0.74, rgb + (1 - rgb) * 0.55)

@@ -40,6 +40,7 @@ WORDS: Final[dict[str, str]] = {
     "black": "#25232c",
     "white": "#faf8f3",
     "gold": "#c4930c",
+    "teal": "#12a5a2",
 }
 
 
@@ -76,6 +77,11 @@ SKIES: Final[dict[str, tuple[Sky, ...]]] = {
         Sky("#0f2a44", "#1c4a69", "#467c95", "#86b6c4", "#eef6e6", "#123d5a", "#6a97bb", "#e2eaf2"),
         Sky("#182046", "#2d3768", "#5d6b9e", "#98a4cf", "#fbf3e3", "#1c2c58", "#7684be", "#e5e7f3"),
     ),
+    "sunrise": (
+        Sky("#d49fdc", "#ffb0ba", "#ffe6a0", "#fffbe4", "#fff3ec", "#7fa8cf", "#ffeadf", "#fff6f2"),
+        Sky("#eaa9d2", "#ffbcae", "#ffeeb0", "#fffce6", "#ffffff", "#78b0c8", "#fff0e0", "#fff8f2"),
+        Sky("#dc9cd0", "#ffb4a6", "#ffde90", "#fff8d8", "#fff0e6", "#8ea6cc", "#ffe8dc", "#fff5f0"),
+    ),
 }
 
 # Land colours from near to far (or lit to shaded); each row is one look.
@@ -106,6 +112,17 @@ SANDS: Final = (  # near, far, wet
     ("#f4dfb0", "#fbeed0", "#d0b488"),
 )
 GRASSES: Final = (("#7dbb4b", "#b0d868"), ("#63ab52", "#9ad07a"), ("#93b846", "#cbdc72"))
+CITIES: Final = (  # pavement, street, towers near and far
+    ("#cfc6bd", "#8f8c98", "#6d7fb3", "#a9bfe0"),
+    ("#d3c3ae", "#998c8c", "#b0728a", "#d9b3bd"),
+    ("#c3cac8", "#82919a", "#4f93a0", "#9fcfd2"),
+    ("#d0c3b4", "#8e8a92", "#c08a5c", "#dfc39c"),
+)
+GARDENS: Final = (  # lawn, its far edge, hedge, its light
+    ("#79b94c", "#a9d667", "#3f7f45", "#5fa257"),
+    ("#6cb257", "#a0d47c", "#34775a", "#55a07a"),
+    ("#8dbd4a", "#c3da6b", "#587f3a", "#86aa55"),
+)
 SPACES: Final = (  # top, bottom, three nebula colours
     ("#150f33", "#2a1a52", "#7a3fa0", "#2f6fb5", "#c2568f"),
     ("#0c1534", "#1b2b5c", "#2f7fa8", "#5a4fb8", "#3fb0a8"),
@@ -113,4 +130,5 @@ SPACES: Final = (  # top, bottom, three nebula colours
     ("#0d1a2e", "#16344f", "#2f8f92", "#3f5fb5", "#7fc2a0"),
 )
 PAPERS: Final = ("#f6eedd", "#f3e6d0", "#efe9e2", "#f7e9e1", "#e8eee6", "#e9edf3")
+BEDS: Final = ("#ff9cc2", "#ffdf5c", "#d3a6ff", "#ffb070", "#fff4ea")
 BLOSSOMS: Final = ("#fff8ea", "#ffd6e6", "#ffe9a0", "#e6d4ff")

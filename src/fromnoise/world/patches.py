@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.world.chance import Dice
-from fromnoise.world.paint import SPOTTED, STRIPED, Brush
+from fromnoise.world.paint import CHECKERED, GLOSSY, GLOWING, SPOTTED, STRIPED, Brush
 from fromnoise.world.palette import WORDS, rgb
 from fromnoise.world.scene import Scene, Thing
 from fromnoise.world.vocabulary import THINGS
@@ -22,9 +22,18 @@ MARGIN: Final = 1.12  # of a thing's box: room for glow and for outlines a littl
 STEP: Final = 16  # patch sides are multiples of this, so that many things share a batch
 TRAITS: Final = 8  # random numbers that a drawing gets
 STREAM: Final = 2  # of a thing's seed
-PATTERNS: Final = {"plain": 0.0, "striped": STRIPED, "spotted": SPOTTED}
+PATTERNS: Final = {
+    "plain": 0.0,
+    "striped": STRIPED,
+    "spotted": SPOTTED,
+    "checkered": CHECKERED,
+    "glossy": GLOSSY,
+    "glowing": GLOWING,
+}
+RELIEF: Final = {"flat": 0.0, "paper-cut": 0.3, "chalk": 0.3, "neon": 0.4}  # of styles; 1 in all others
 SHADES: Final = 0.03  # how much lighter or darker than its word a colour may be
 SUNS: Final = ("sun", "moon")
+NO_COLOUR: Final = "white"  # what a thing with colours of its own is painted with where it uses none of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,7 @@ def light_of(scene: Scene) -> tuple[float, float]:
     """The direction towards the light, (right, up), of length 1."""
     sun = sun_of(scene)
     side = 1.0 if (sun.x > 0.5 if sun else scene.seed % 2) else -1.0
-    return (side * 0.8, 0.6) if scene.time == "sunset" else (side * 0.6, 0.8)
+    return (side * 0.8, 0.6) if scene.time in ("sunset", "sunrise") else (side * 0.6, 0.8)
 
 
 def paint_things(scenes: Sequence[Scene], size: int, draw: Draw, tints: Tensor) -> dict[Place, Patch]:
@@ -92,8 +101,9 @@ def ready(
         pose(scenes[b], thing, size, *corner)
         for (b, _), thing, corner in zip(places, things, corners, strict=True)
     ]
-    field = like.new_tensor(rows).T[..., None, None]  # (15, N, 1, 1)
+    field = like.new_tensor(rows).T[..., None, None]  # (17, N, 1, 1)
     u0, u_right, u_down, v0, v_right, v_down, light_u, light_v, pixel, variant, night, pattern = field[:12]
+    relief, opened = field[15:]
     steps = torch.arange(side, dtype=like.dtype, device=like.device)
     right, down = steps.view(1, 1, side), steps.view(1, side, 1)
     dice = Dice([t.seed for t in things], STREAM, like.device)
@@ -102,12 +112,14 @@ def ready(
         u=u0 + right * u_right + down * u_down,
         v=v0 + right * v_right + down * v_down,
         pixel=pixel,
-        colour=(field[12:].transpose(0, 1) * shade).clamp(0, 1),
+        colour=(field[12:15].transpose(0, 1) * shade).clamp(0, 1),
         jitter=dice.between(-1, 1, TRAITS).T[..., None, None],
         variant=variant,
         night=night,
         light=torch.stack([light_u, light_v]),
         pattern=pattern,
+        relief=None if bool((relief == 1).all()) else relief,
+        open=opened if bool(opened.any()) else None,
     )
     return brush, corners
 
@@ -124,5 +136,6 @@ def pose(scene: Scene, thing: Thing, size: int, left: int, top: int) -> list[flo
         *(x * s + y * c, s / half, -c / half),  # v likewise
         *(turn * (right * c - up * s), right * s + up * c),
         *(1 / half, float(thing.variant), float(dark), PATTERNS[thing.texture]),
-        *rgb(WORDS[thing.colour]),
+        *rgb(WORDS[thing.colour or NO_COLOUR]),
+        *(RELIEF.get(scene.style, 1.0), float(thing.open)),
     ]

@@ -9,18 +9,24 @@ from typing import Final, Literal, NamedTuple
 
 from fromnoise.world.geometry import GAP, MARGIN, Box, apart, box_at, holds, inside, smallest
 from fromnoise.world.layout import layout
+from fromnoise.world.splits import MIRRORED
 from fromnoise.world.vocabulary import THINGS
 
 Level = Literal["sky", "ground", "free"]
 
 FOOT: Final = 0.03  # from a standing thing's middle to the end of the ground
 ROW_SWAY: Final = 0.012  # how far things in a row stray from their line
-ROW_TALLEST: Final = {2: 0.40, 3: 0.34, 4: 0.30}  # one row, by how many there are
+ROW_TALLEST: Final = {2: 0.40, 3: 0.34, 4: 0.30, 5: 0.28}  # one row, by how many there are
 TWO_ROWS_TALLEST: Final = 0.24
 TRIES: Final = 12
 FLOATING: Final = ("space", "paper")  # settings without a ground
 # Things with a top broad enough to stand on.
-CARRIERS: Final = ("box", "house", "car", "boat", "whale", "mushroom", "castle", "mountain", "robot", "ball")
+CARRIERS: Final = (
+    *("box", "house", "car", "boat", "whale", "mushroom", "castle", "mountain", "robot", "ball"),
+    *("hill", "snail", "cake"),
+)
+CONTAINERS: Final = {"ring": 0.44, "box": 0.42, "heart": 0.37}  # the room in it, of its height
+MIDDLES: Final = {"box": (-0.11, 0.10), "heart": (0.0, -0.09)}  # of that room, in its width and height
 
 
 class Spot(NamedTuple):
@@ -64,7 +70,7 @@ def place_row(rng: Random, kind: str, setting: str, count: int) -> list[Spot]:
     aspect, level = THINGS[kind].aspect, level_of(rng, kind, setting)
     narrow = level == "ground" and layout(setting).left > 0
     rows, room = [count], _row_height(aspect, setting, count, level)
-    two_fit = count == 4 and not narrow and smallest(kind) <= 0.8 * TWO_ROWS_TALLEST
+    two_fit = count >= 4 and not narrow and smallest(kind) <= 0.8 * TWO_ROWS_TALLEST
     if room < max(smallest(kind), 0.13 if narrow else 0.18) or (two_fit and rng.random() < 0.5):
         rows = [count // 2, count - count // 2]
         room = _row_height(aspect, setting, max(rows), level)
@@ -112,6 +118,10 @@ def possible(word: str, a: str, b: str, setting: str) -> bool:
             return floating or THINGS[b].place != "ground"
         case "on top of":
             return b in CARRIERS and THINGS[a].place != "sky"
+        case "behind":
+            return possible("in front of", b, a, setting)
+        case "inside":
+            return b in CONTAINERS and a not in CONTAINERS and THINGS[a].aspect < 1.5
         case "in front of":
             return floating or THINGS[a].place != "sky"
         case _:
@@ -120,10 +130,12 @@ def possible(word: str, a: str, b: str, setting: str) -> bool:
 
 def place_pair(rng: Random, word: str, a: str, b: str, setting: str) -> tuple[Spot, Spot] | None:
     """Two things of which `word` (or "": no relation) holds; None where chance found no such place."""
-    if word in ("right of", "below"):
-        swapped = place_pair(rng, {"right of": "left of", "below": "above"}[word], b, a, setting)
+    if word in MIRRORED:
+        swapped = place_pair(rng, MIRRORED[word], b, a, setting)
         return swapped and (swapped[1], swapped[0])
-    propose = {"above": _stacked, "on top of": _carried, "in front of": _nearer}.get(word, _side_by_side)
+    propose = {"above": _stacked, "on top of": _carried, "in front of": _nearer, "inside": _contained}.get(
+        word, _side_by_side
+    )
     for _ in range(TRIES):
         one, two = propose(rng, a, b, setting)
         box, other = box_at(a, *one), box_at(b, *two)
@@ -209,6 +221,15 @@ def _nearer(rng: Random, a: str, b: str, setting: str) -> tuple[Spot, Spot]:
     low, high = _reach(setting, size_a * THINGS[a].aspect / 2, _low(setting))
     x = min(max(behind.x + rng.uniform(-0.8, 0.8) * reach, low), high)
     return Spot(x, bottom - size_a / 2, size_a), behind
+
+
+def _contained(rng: Random, a: str, b: str, setting: str) -> tuple[Spot, Spot]:
+    size_b = _size(rng, b, 0.64, 0.76, 0.8)
+    outer = Spot(rng.uniform(0.42, 0.58), height_at(rng, level_of(rng, b, setting), setting, size_b), size_b)
+    room = CONTAINERS[b] * rng.uniform(0.92, 1.0)
+    right, down = MIDDLES.get(b, (0.0, 0.0))
+    size_a = max(smallest(a), size_b * room / max(1.0, THINGS[a].aspect))
+    return Spot(outer.x + right * size_b * THINGS[b].aspect, outer.y + down * size_b, size_a), outer
 
 
 def _low(setting: str) -> Level:

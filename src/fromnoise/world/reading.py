@@ -9,21 +9,12 @@ from typing import Final
 
 from fromnoise.world.captions import plural, size_word
 from fromnoise.world.geometry import box_of, holds
-from fromnoise.world.phrases import (
-    AND,
-    BESIDE,
-    KIND_PHRASES,
-    NEAR,
-    NUMERALS,
-    RELATION_PHRASES,
-    SETTING_PHRASES,
-    SIZE_PHRASES,
-    TEMPLATES,
-    TEXTURE_PHRASES,
-    TIME_PHRASES,
-)
+from fromnoise.world.phrases import AND, BESIDE, NUMERALS, TEMPLATES
+from fromnoise.world.phrases_full import STYLE_TEMPLATES
+from fromnoise.world.phrasing import phrasing_of
 from fromnoise.world.scene import Relation, Scene
-from fromnoise.world.vocabulary import COLOURS, COUNTS, SETTINGS, THINGS, TIMES
+from fromnoise.world.vocabulary import COUNTS, THINGS
+from fromnoise.world.worlds import SMALL, World
 
 LITTLE_WORDS: Final = ("the", "of", "in", "on", "at", "by", "is", "are", "to", "some", "very")
 WORD: Final = re.compile(r"[a-z0-9']+")
@@ -51,17 +42,19 @@ class Atoms:
     relations: tuple[Relation, ...] = ()
     setting: str = ""
     time: str = ""
+    weather: str = ""
+    style: str = ""
 
 
-def parse(text: str) -> Atoms:
+def parse(text: str, world: World = SMALL) -> Atoms:
     """The facts in a caption or prompt. Words outside the world's grammar say nothing."""
     things: list[Naming] = []
     relations: list[Relation] = []
     said: dict[str, str] = {}  # of the noun that is still to come
     where: dict[str, str] = {}
-    for role, word in _tokens(text):
+    for role, word in _tokens(text, world):
         match role:
-            case "setting" | "time":
+            case "setting" | "time" | "weather" | "style":
                 where.setdefault(role, word)
             case "kind":
                 count = COUNTS.index(said.get("count", "one")) + 1
@@ -74,7 +67,7 @@ def parse(text: str) -> Atoms:
                 said = {}
             case _:
                 said[role] = word
-    return Atoms(tuple(things), tuple(relations), where.get("setting", ""), where.get("time", ""))
+    return Atoms(tuple(things), tuple(relations), **where)
 
 
 def contradictions(atoms: Atoms, scene: Scene) -> list[str]:
@@ -85,22 +78,27 @@ def contradictions(atoms: Atoms, scene: Scene) -> list[str]:
             if (
                 thing.kind == naming.kind
                 and not naming.colour
+                and thing.colour
                 and thing.colour not in THINGS[thing.kind].usual
             ):
                 wrong.append(f"unsaid colour: {thing.colour} {thing.kind}")
+    if scene.style and not atoms.style:
+        wrong.append(f"unsaid style: {scene.style}")
     return wrong + [f"{r.word}: {r}" for r in atoms.relations if not _related(r, atoms, scene)]
 
 
-def unknown_words(text: str) -> list[tuple[str, list[str]]]:
+def unknown_words(text: str, world: World = SMALL) -> list[tuple[str, list[str]]]:
     """The words that the world does not know, in order, each with the nearest that it knows (best first)."""
-    rest = _lexicon_pattern().sub(" ", _plain(text))
+    rest = _lexicon_pattern(world).sub(" ", _plain(text))
     strangers = dict.fromkeys(word for word in WORD.findall(rest) if word not in _small_words())
-    return [(word, _nearest(word)) for word in strangers]
+    return [(word, _nearest(word, world)) for word in strangers]
 
 
 def _facts(atoms: Atoms, scene: Scene) -> Iterator[tuple[str, str, str]]:
     yield "setting", atoms.setting, scene.setting
     yield "time", atoms.time, scene.time
+    yield "weather", atoms.weather, scene.weather
+    yield "style", atoms.style, scene.style
     for naming in atoms.things:
         found = [thing for thing in scene.things if thing.kind == naming.kind]
         yield f"number of {naming.kind}", str(naming.count), str(len(found))
@@ -118,8 +116,6 @@ def _related(relation: Relation, atoms: Atoms, scene: Scene) -> bool:
     match relation.word:
         case "beside":
             return any(holds(word, boxes[a], boxes[b]) for word in ("left of", "right of"))
-        case "behind":
-            return holds("in front of", boxes[b], boxes[a])
         case word:
             return holds(word, boxes[a], boxes[b])
 
@@ -128,50 +124,58 @@ def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
-    lexicon = _lexicon()
-    for found in _lexicon_pattern().finditer(_plain(text)):
+def _tokens(text: str, world: World) -> Iterator[tuple[str, str]]:
+    lexicon = _lexicon(world)
+    for found in _lexicon_pattern(world).finditer(_plain(text)):
         yield lexicon[found[0]]
 
 
 @cache
-def _lexicon() -> dict[str, tuple[str, str]]:
+def _lexicon(world: World) -> dict[str, tuple[str, str]]:
     """Phrase -> (role, the word of the vocabulary it stands for)."""
+    said = phrasing_of(world)
+    styles = {style: (*said.style_nouns[style], *said.style_remarks[style]) for style in said.style_nouns}
     tables = {
-        "setting": SETTING_PHRASES,
-        "time": TIME_PHRASES,
-        "relation": RELATION_PHRASES | {"beside": BESIDE},
-        "size": SIZE_PHRASES,
-        "texture": TEXTURE_PHRASES,
-        "kind": {kind: (kind, *KIND_PHRASES.get(kind, ())) for kind in THINGS},
+        "setting": said.settings,
+        "time": said.times,
+        "weather": said.weathers,
+        "style": styles,
+        "relation": {**said.relations, "beside": BESIDE},
+        "size": said.sizes,
+        "texture": said.textures,
+        "kind": {kind: (kind, *said.kinds.get(kind, ())) for kind in world.things},
         "count": {word: (word, digit) for word, digit in NUMERALS.items()},
-        "colour": {colour: (colour,) for colour in COLOURS},
+        "colour": {colour: (colour,) for colour in world.colours},
     }
     lexicon = {"and": ("break", ""), "with": ("break", ""), ",": ("break", "")}
-    lexicon |= {word: ("setting", word) for word in SETTINGS} | {word: ("time", word) for word in TIMES}
+    lexicon |= {word: ("setting", word) for word in world.settings}
+    lexicon |= {word: ("time", word) for word in world.times}
+    lexicon |= {word: ("weather", word) for word in said.weathers}
+    lexicon |= {word: ("style", word) for word in said.style_nouns}
     for role, table in tables.items():
         for word, phrases in table.items():
             lexicon |= {phrase: (role, word) for phrase in phrases}
             if role == "kind":
-                lexicon |= {plural(phrase): (role, word) for phrase in phrases}
+                lexicon |= {plural(phrase, world): (role, word) for phrase in phrases}
     return lexicon
 
 
 @cache
-def _lexicon_pattern() -> re.Pattern[str]:
-    longest_first = sorted(_lexicon(), key=len, reverse=True)
+def _lexicon_pattern(world: World) -> re.Pattern[str]:
+    longest_first = sorted(_lexicon(world), key=len, reverse=True)
     return re.compile("|".join(rf"\b{re.escape(p)}\b" if p != "," else "," for p in longest_first))
 
 
 @cache
 def _small_words() -> frozenset[str]:
     """Words that say nothing of the picture."""
-    return frozenset(WORD.findall(re.sub(r"\{\w+\}", "", " ".join((*TEMPLATES, *LITTLE_WORDS, *AND)))))
+    texts = (*TEMPLATES, *STYLE_TEMPLATES, *LITTLE_WORDS, *AND)
+    return frozenset(WORD.findall(re.sub(r"\{\w+\}", "", " ".join(texts))))
 
 
-def _nearest(word: str) -> list[str]:
-    lexicon = _lexicon()
-    near = {stranger: ours for ours, strangers in NEAR.items() for stranger in strangers.split()}
+def _nearest(word: str, world: World) -> list[str]:
+    lexicon, table = _lexicon(world), phrasing_of(world).near
+    near = {stranger: ours for ours, strangers in table.items() for stranger in strangers.split()}
     for form in (word, word.removesuffix("s"), word.removesuffix("es")):
         if form in near:
             return [near[form]]

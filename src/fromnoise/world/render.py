@@ -6,7 +6,7 @@ any batch, and (but for its sharpness) at any size.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, cast
 
@@ -18,19 +18,26 @@ from fromnoise.world.backdrop import Backdrop, Light
 from fromnoise.world.chance import Dice
 from fromnoise.world.layout import layout
 from fromnoise.world.palette import SKIES, WORDS, Sky, rgb
+from fromnoise.world.pasting import halo, paste, reflect, rim, shade
 from fromnoise.world.patches import PATTERNS, Draw, Patch, Place, paint_things, sun_of
-from fromnoise.world.scene import Scene, Thing
+from fromnoise.world.scene import Scene
 from fromnoise.world.settings import PAINT
+from fromnoise.world.styles import AFTER as STYLED
+from fromnoise.world.styles import BEFORE
 from fromnoise.world.things import DRAW
-from fromnoise.world.vocabulary import COLOURS, THINGS, TIMELESS
+from fromnoise.world.vocabulary import COLOURS, STYLES, TEXTURES, THINGS, TIMELESS, WEATHERS
+from fromnoise.world.weather import BEFORE as FALL
+from fromnoise.world.weather import BEHIND as FAR
+from fromnoise.world.weather import overcast
 
 KIND_NUMBER: Final = {kind: n for n, kind in enumerate(THINGS, start=1)}
-COLOUR_NUMBER: Final = {colour: n for n, colour in enumerate(COLOURS, start=1)}
+COLOUR_NUMBER: Final = {"": 0} | {colour: n for n, colour in enumerate(COLOURS, start=1)}
+TEXTURE_NUMBER: Final = {texture: n for n, texture in enumerate(TEXTURES, start=1)}
 STREAM: Final = 1  # of a scene's seed
 MIN_SIZE: Final = 16
 WATERS: Final = ("sea",)
-SHADOW: Final = 0.38  # how dark at its darkest
-MIRROR: Final = 2  # a reflection is this many times lower than the thing
+PAVED: Final = ("city",)
+STYLE_STREAM: Final = 3
 CHUNK: Final = 8  # backdrops under paint at a time: what fits the cache
 
 
@@ -39,14 +46,16 @@ class Rendering:
     """Pictures and their ground truth.
 
     Letters: B scenes, H x W pixels
-    Shapes:  pixels (B, 3, H, W); kinds, colours, owners (B, H, W); all uint8
-    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, scene.things;
+    Shapes:  pixels (B, 3, H, W); kinds, colours, textures, owners (B, H, W); all uint8
+    Units:   pixels 0..255; masks 0 for the backdrop, else 1 + index in THINGS, COLOURS, TEXTURES and
+             scene.things (colours are 0, too, where a thing has colours of its own);
              visible: for each thing, the part of its pixels that nothing hides and the frame keeps
     """
 
     pixels: Tensor
     kinds: Tensor
     colours: Tensor
+    textures: Tensor
     owners: Tensor
     visible: tuple[tuple[float, ...], ...]
 
@@ -63,17 +72,50 @@ def render(
     Raises: RequestError for a size below 16, or a word that the world does not have
     """
     check(scenes, size, draw)
-    frames, tints = backdrops(scenes, size, device)
+    frames, tints, skies = backdrops(scenes, size, device)
+    by_style = groups_of(scenes, lambda scene: scene.style, STYLED)
+    for style, members in by_style.items():
+        if style in BEFORE:
+            frames[members] = BEFORE[style](frames[members], dice_of(scenes, members, STYLE_STREAM, device))
     patches = paint_things(scenes, size, draw, tints)
     ground(frames, scenes, patches)
     owners = torch.zeros(len(scenes), size, size, dtype=torch.uint8, device=frames.device)
     for b, scene in enumerate(scenes):
-        for i in range(len(scene.things)):
+        for i, thing in enumerate(scene.things):
+            if thing.texture == "glowing":
+                halo(frames[b], thing)
+            if scene.style == "paper-cut":
+                rim(frames[b], patches[b, i])
             paste(frames[b], owners[b], patches[b, i], i + 1)
+    visible = visible_parts(owners, scenes, patches)
+    for weather, members, backdrop in skies:
+        backdrop.rgb = frames[members]
+        FALL[weather](backdrop)
+        frames[members] = backdrop.rgb
+    for style, members in by_style.items():
+        dice = dice_of(scenes, members, STYLE_STREAM, device)
+        frames[members], owners[members] = STYLED[style](frames[members], owners[members], dice)
     pixels = (frames.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     kinds = look_up(owners, [[KIND_NUMBER[t.kind] for t in s.things] for s in scenes])
     colours = look_up(owners, [[COLOUR_NUMBER[t.colour] for t in s.things] for s in scenes])
-    return Rendering(pixels, kinds, colours, owners, visible_parts(owners, scenes, patches))
+    textures = look_up(owners, [[TEXTURE_NUMBER[t.texture] for t in s.things] for s in scenes])
+    return Rendering(pixels, kinds, colours, textures, owners, visible)
+
+
+def groups_of(
+    scenes: Sequence[Scene], word: Callable[[Scene], str], among: Mapping[str, object]
+) -> dict[str, list[int]]:
+    """Which scenes have each of these words."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for b, scene in enumerate(scenes):
+        if word(scene) in among:
+            groups[word(scene)].append(b)
+    return groups
+
+
+def dice_of(scenes: Sequence[Scene], members: Sequence[int], stream: int, device: torch.device | str) -> Dice:
+    """Dice for some of the scenes."""
+    return Dice([scenes[b].seed for b in members], stream, device)
 
 
 def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
@@ -81,9 +123,11 @@ def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
     if size < MIN_SIZE:
         raise RequestError({"size": f"{size} pixels are too few; at least {MIN_SIZE}"})
     known = {"setting": PAINT, "time": SKIES, "kind": draw, "colour": WORDS, "texture": PATTERNS}
+    known |= {"weather": WEATHERS, "style": STYLES}
     for scene in scenes:
-        words = [("setting", scene.setting), ("time", scene.time)]
-        words += [(f, getattr(t, f)) for t in scene.things for f in ("kind", "colour", "texture")]
+        words = [(f, getattr(scene, f)) for f in ("setting", "time", "weather", "style")]
+        words += [(f, getattr(t, f)) for t in scene.things for f in ("kind", "texture")]
+        words += [("colour", t.colour) for t in scene.things if t.colour or THINGS[t.kind].usual]
         for field, word in words:
             if word not in known[field]:
                 raise RequestError(
@@ -91,22 +135,32 @@ def check(scenes: Sequence[Scene], size: int, draw: Draw) -> None:
                 )
 
 
-def backdrops(scenes: Sequence[Scene], size: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    """The empty places, and how each one's light tints things.  Shapes: (B, 3, H, W), (B, 3, 1, 1)"""
+def backdrops(
+    scenes: Sequence[Scene], size: int, device: torch.device | str
+) -> tuple[Tensor, Tensor, list[tuple[str, list[int], Backdrop]]]:
+    """The empty places, how each one's light tints things, and what is still to fall on which of them.
+
+    Shapes: (B, 3, H, W), (B, 3, 1, 1)
+    """
     frames = torch.empty(len(scenes), 3, size, size, device=device)
     tints = torch.empty(len(scenes), 3, 1, 1, device=device)
-    by_setting: dict[str, list[int]] = defaultdict(list)
+    skies: list[tuple[str, list[int], Backdrop]] = []
+    groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for b, scene in enumerate(scenes):
-        by_setting[scene.setting].append(b)
-    for setting, members in by_setting.items():
+        groups[scene.setting, scene.weather if scene.weather in FALL else ""].append(b)
+    for (setting, weather), members in groups.items():
         for start in range(0, len(members), CHUNK):
             chosen = members[start : start + CHUNK]
-            dice = Dice([scenes[b].seed for b in chosen], STREAM, frames.device)
+            dice = dice_of(scenes, chosen, STREAM, frames.device)
             light, tint = light_for([scenes[b] for b in chosen], dice)
             backdrop = Backdrop(size, dice, light)
             PAINT[setting](backdrop)
+            if weather in FAR:
+                FAR[weather](backdrop)
+            if weather:
+                skies.append((weather, chosen, backdrop))
             frames[chosen], tints[chosen] = backdrop.rgb, tint
-    return frames, tints
+    return frames, tints, skies
 
 
 def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
@@ -120,7 +174,9 @@ def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
     suns = [sun_of(s) for s in scenes]
     where = dice.between(0.15, 0.85)
     known = torch.tensor([[sun.x if sun else -1.0] for sun in suns], device=device)
-    hours = torch.tensor([[s.time == "night", s.time == "sunset"] for s in scenes], device=device).float()
+    hours = torch.tensor(
+        [[s.time == "night", s.time in ("sunset", "sunrise")] for s in scenes], device=device
+    ).float()
     tint = colour.pop("tint")
     timeless = torch.tensor([s.setting in TIMELESS for s in scenes], device=device).view(-1, 1, 1, 1)
     light = Light(
@@ -135,7 +191,7 @@ def light_for(scenes: Sequence[Scene], dice: Dice) -> tuple[Light, Tensor]:
         night=hours[:, :1],
         sunset=hours[:, 1:],
     )
-    return light, torch.where(timeless, torch.ones_like(tint), tint)
+    return overcast(light, scenes), torch.where(timeless, torch.ones_like(tint), tint)
 
 
 def ground(frames: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch]) -> None:
@@ -145,34 +201,14 @@ def ground(frames: Tensor, scenes: Sequence[Scene], patches: dict[Place, Patch])
     for b, scene in enumerate(scenes):
         for i, thing in enumerate(scene.things):
             if stands(scene, i):
-                if scene.setting in WATERS:
+                if mirrors(scene):
                     reflect(frames[b], patches[b, i], round((thing.y + thing.size / 2) * size))
                 shade(frames[b], thing, steps)
 
 
-def shade(frame: Tensor, thing: Thing, steps: Tensor) -> None:
-    """Darken the ground under a thing's foot.  Shapes: steps (H,), the middles of the pixels"""
-    foot, half = thing.y + thing.size / 2, thing.size * THINGS[thing.kind].aspect / 2
-    low, high = foot - 0.01, 0.016 + 0.03 * thing.size
-    top, bottom = (max(0, int((low + k * high) * len(steps))) for k in (-2.5, 2.5))
-    across = torch.exp(-(((steps - thing.x) / (half * 0.85)) ** 4))
-    down = SHADOW * torch.exp(-(((steps[top:bottom] - low) / high) ** 2))
-    frame[:, top:bottom] *= 1 - down[:, None] * across
-
-
-def reflect(frame: Tensor, patch: Patch, foot: int) -> None:
-    """Mirror a thing in the water at its foot, squashed and fading downwards."""
-    side, size = patch.alpha.shape[-1], frame.shape[-1]
-    first = foot - patch.top  # the patch's row at the water line
-    above = torch.arange(first - 1, -1, -MIRROR, device=frame.device)[: max(0, size - foot)]
-    fade = torch.linspace(0.5, 0, len(above) + 1, device=frame.device)[:-1, None]
-    x0, x1 = max(0, patch.left), min(size, patch.left + side)
-    if x0 >= x1:
-        return
-    columns = slice(x0 - patch.left, x1 - patch.left)
-    rows = above.clamp_max(side - 1)
-    target = frame[:, foot : foot + len(above), x0:x1]
-    target += (patch.rgb[:, rows, columns] - target * patch.alpha[rows, columns]) * fade
+def mirrors(scene: Scene) -> bool:
+    """Is the ground water, or as wet as that?"""
+    return scene.setting in WATERS or (scene.setting in PAVED and scene.weather == "rainy")
 
 
 def stands(scene: Scene, index: int) -> bool:
@@ -183,20 +219,6 @@ def stands(scene: Scene, index: int) -> bool:
     if scene.setting == "paper":  # a sheet has no ground line: what usually stands does
         return THINGS[thing.kind].place == "ground"
     return lines.solid and thing.y + thing.size / 2 > lines.ground - 0.03
-
-
-def paste(frame: Tensor, owner: Tensor, patch: Patch, number: int) -> None:
-    """Lay one thing over a frame; where it covers more than half a pixel, the pixel is its own."""
-    size, side = frame.shape[-1], patch.alpha.shape[-1]
-    x0, y0 = max(0, patch.left), max(0, patch.top)
-    x1, y1 = min(size, patch.left + side), min(size, patch.top + side)
-    if x0 >= x1 or y0 >= y1:
-        return
-    rows, columns = slice(y0 - patch.top, y1 - patch.top), slice(x0 - patch.left, x1 - patch.left)
-    alpha, target = patch.alpha[rows, columns], frame[:, y0:y1, x0:x1]
-    target -= target * alpha
-    target += patch.rgb[:, rows, columns]
-    owner[y0:y1, x0:x1].masked_fill_(alpha > 0.5, number)
 
 
 def look_up(owners: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:

@@ -20,6 +20,7 @@ class Thing:
     lean: float = 0.0  # radians, clockwise
     flip: bool = False
     seed: int = 0  # pose and proportions
+    open: bool = False  # drawn with an opening, because something is inside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +42,5 @@ class Scene:
     things: tuple[Thing, ...]
     relations: tuple[Relation, ...] = ()
     weather: str = ""
-    style: str = "flat"
+    style: str = ""
+    world: str = "small"  # whose words these are

@@ -1,5 +1,6 @@
 """The places of the world. Each paints its own backdrop; nothing in it may be mistaken for a thing.
 
+City and garden are in `built`.
 Letters: see `Backdrop`. `PAINT[name](backdrop)` fills `backdrop.rgb`.
 """
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from fromnoise.world import palette
 from fromnoise.world.backdrop import Backdrop, mix
+from fromnoise.world.built import city, garden
 from fromnoise.world.layout import LAYOUTS
 
 
@@ -195,4 +197,6 @@ PAINT: Final[dict[str, Callable[[Backdrop], None]]] = {
     "snow": snow,
     "space": space,
     "paper": paper,
+    "city": city,
+    "garden": garden,
 }

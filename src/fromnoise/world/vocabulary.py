@@ -1,4 +1,8 @@
-"""The words of the world, as data. A new word is a row here (and, for a thing, a drawing in `things/`)."""
+"""All words that can be drawn, as data. A new word is a row here (and, for a thing, a drawing in `things/`).
+
+The order of a table is the numbering of label maps: new words go to its end. Which of the words a model
+learns is a `World`, see `worlds`.
+"""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -8,12 +12,14 @@ Place = Literal["sky", "ground", "any"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A thing that can be drawn: where it may be, and the colours it has when nobody names one."""
+    """A thing that can be drawn: where it may be, and the colours it has when nobody names one.
+
+    `usual` is empty for what has colours of its own, which nobody names (a rainbow)
+    """
 
     place: Place
     usual: tuple[str, ...]
     aspect: float = 1.0  # width / height of its outline, for placing without overlap
-    core: bool = True  # in the subset that the embedded model learns on CPU hours
 
 
 THINGS: Final[dict[str, Kind]] = {
@@ -43,6 +49,19 @@ THINGS: Final[dict[str, Kind]] = {
     "box": Kind("ground", ("brown", "red", "blue")),
     "star": Kind("any", ("yellow", "gold", "white")),
     "heart": Kind("any", ("red", "pink")),
+    "hill": Kind("ground", ("green", "brown"), aspect=1.9),
+    "pine": Kind("ground", ("green", "teal"), aspect=0.65),
+    "rainbow": Kind("sky", (), aspect=1.8),
+    "snail": Kind("ground", ("brown", "orange", "pink"), aspect=1.4),
+    "butterfly": Kind("any", ("orange", "blue", "purple", "pink"), aspect=1.25),
+    "penguin": Kind("ground", ("black", "blue"), aspect=0.8),
+    "owl": Kind("ground", ("brown", "purple", "teal"), aspect=0.8),
+    "cake": Kind("ground", ("pink", "brown", "white")),
+    "lantern": Kind("ground", ("red", "gold", "black"), aspect=0.65),
+    "ring": Kind("any", ("gold", "red", "teal")),
+    "cone": Kind("ground", ("orange", "red", "yellow"), aspect=0.9),
+    "diamond": Kind("any", ("blue", "teal", "white"), aspect=1.15),
+    "crescent": Kind("any", ("yellow", "gold"), aspect=0.85),
 }
 
 COLOURS: Final = (
@@ -57,12 +76,26 @@ COLOURS: Final = (
     "black",
     "white",
     "gold",
+    "teal",
 )
-SETTINGS: Final = ("sea", "beach", "island", "meadow", "forest", "desert", "snow", "space", "paper")
-TIMES: Final = ("day", "sunset", "night")
-TIMELESS: Final = ("space", "paper")  # settings in which no time of day shows
-SIZES: Final = ("small", "", "big")
-TEXTURES: Final = ("plain", "striped", "spotted")
-STYLES: Final = ("flat",)
+SETTINGS: Final = (
+    "sea",
+    "beach",
+    "island",
+    "meadow",
+    "forest",
+    "desert",
+    "snow",
+    "space",
+    "paper",
+    "city",
+    "garden",
+)
+TIMES: Final = ("day", "sunset", "night", "sunrise")
+TIMELESS: Final = ("space", "paper")  # settings in which neither time of day nor weather shows
+WEATHERS: Final = ("", "clear", "foggy", "rainy", "snowy", "starry")  # "": as it comes, which nobody names
+SIZES: Final = ("tiny", "small", "", "big")
+TEXTURES: Final = ("plain", "striped", "spotted", "checkered", "glossy", "glowing")
+STYLES: Final = ("", "flat", "watercolour", "paper-cut", "chalk", "neon", "pixel")  # "": the usual look
 COUNTS: Final = ("one", "two", "three", "four", "five")
-RELATIONS: Final = ("left of", "right of", "above", "below", "on top of", "in front of")
+RELATIONS: Final = ("left of", "right of", "above", "below", "on top of", "in front of", "behind", "inside")

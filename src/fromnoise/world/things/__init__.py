@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fromnoise.world.paint import Brush
-from fromnoise.world.things import creatures, made, nature, shapes
+from fromnoise.world.things import creatures, critters, made, nature, shapes
 
 Drawing = Callable[[Brush], None]
 
@@ -35,4 +35,17 @@ DRAW: Final[dict[str, Drawing]] = {
     "box": shapes.box,
     "star": shapes.star,
     "heart": shapes.heart,
+    "hill": nature.hill,
+    "pine": nature.pine,
+    "rainbow": nature.rainbow,
+    "snail": critters.snail,
+    "butterfly": critters.butterfly,
+    "penguin": critters.penguin,
+    "owl": critters.owl,
+    "cake": made.cake,
+    "lantern": made.lantern,
+    "ring": shapes.ring,
+    "cone": shapes.cone,
+    "diamond": shapes.diamond,
+    "crescent": shapes.crescent,
 }

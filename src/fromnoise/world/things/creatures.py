@@ -1,4 +1,4 @@
-"""What has a face of its own: cat, fish, bird, whale, ghost."""
+"""What has a face of its own: cat, fish, bird, whale, ghost; the others are `critters`."""
 
 from fromnoise.world import sdf
 from fromnoise.world.paint import Brush

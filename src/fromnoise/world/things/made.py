@@ -1,4 +1,4 @@
-"""What people build: house, castle, lighthouse, boat, car, rocket, balloon, umbrella, robot."""
+"""What people build: house, castle, lighthouse, boat, car, rocket, balloon, umbrella, robot, cake …"""
 
 import torch
 
@@ -206,3 +206,49 @@ def robot(b: Brush) -> None:
     b.fill(eye, "#aef2ff", shade=0)
     grin = sdf.both(sdf.circle(b.u, b.v, 0, 0.34, 0.1).abs() - 0.025, b.v - 0.3)
     b.fill(grin, "#aef2ff", shade=0)
+
+
+def cake(b: Brush) -> None:
+    """Two tiers under icing, with a candle."""
+    plate = sdf.ellipse(b.u, b.v, 0, -0.88, 0.97, 0.11)
+    b.fill(plate, "#e9edf2", bevel=0.1)
+    tiers = ((-0.52, 0.8, 0.34), (0.08, 0.54, 0.3))
+    for k, (middle, half, high) in enumerate(tiers):
+        form = (b.u.abs() - half) * 0.9
+        tier = sdf.box(b.u, b.v, 0, middle, half, high, 0.08)
+        b.fill(tier, bevel=0.3, shade=0.2, form=form, drop=0.08)
+        filling = sdf.both(tier, (b.v - middle + 0.12).abs() - 0.05)
+        b.fill(filling, b.own(dark=0.28), shade=0)
+        drips = 0.1 + 0.05 * b.by_variant(1, 1.6, 0.4) * ((b.u * (9.5 + 2 * k)) + 3 * b.jitter[0]).cos()
+        icing = sdf.both(tier - 0.02, middle + high - 0.1 - drips - b.v)
+        b.fill(icing, b.accent(0.7), bevel=0.1, shade=0.12)
+    cherry = sdf.circle((b.u.abs() - 0.34).abs(), b.v, 0.0, 0.42, 0.085)
+    b.fill(cherry, "#d83a44", bevel=0.08, opacity=b.by_variant(1, 0, 1))
+    b.fill(sdf.box(b.u, b.v, 0, 0.52, 0.055, 0.2, 0.02), "#fbf3e0", bevel=0.05)
+    flame = sdf.segment(b.u, b.v, (0.0, 0.76), (0.02 * b.jitter[1], 0.93), 0.075, 0.02)
+    b.glow(flame, "#ffc95a", 0.35, 0.25 + 0.3 * b.night)
+    b.fill(flame, "#ffb52e", shade=0)
+    b.fill(flame + 0.04, "#fff3b8", shade=0)
+
+
+def lantern(b: Brush) -> None:
+    """A storm lantern: a flame behind glass, under a cap with a handle."""
+    handle = sdf.both(sdf.ellipse(b.u, b.v, 0, 0.5, 0.34, 0.45).abs() - 0.04, 0.5 - b.v)
+    b.fill(handle, dark=0.35, shade=0.1)
+    glass = sdf.box(b.u, b.v, 0, -0.15, 0.4, 0.5, 0.18)
+    b.glow(glass, "#ffcf66", 0.4, b.night * 0.5)
+    b.fill(glass, b.lamp("#fbe9b4", "#ffe596"), bevel=0.2, shade=0.06)
+    flame = sdf.segment(b.u, b.v, (0.0, -0.34), (0.03 * b.jitter[0], 0.0), 0.13, 0.03)
+    b.fill(flame, "#f58a26", shade=0)
+    b.fill(flame + 0.06, "#fff0a0", shade=0)
+    bars = sdf.box(b.u.abs(), b.v, b.by_variant(0.42, 0.42, 0.4), -0.15, 0.11, 0.52, 0.04)
+    b.fill(bars, bevel=0.12, shade=0.2)
+    hoops = sdf.box(b.u, (b.v + 0.15).abs(), 0, 0.46, 0.5, 0.09, 0.04)
+    b.fill(hoops, bevel=0.1, shade=0.2)
+    cap = sdf.convex(b.u, b.v, [(-0.58, 0.36), (0.58, 0.36), (0.2, 0.74), (-0.2, 0.74)], 0.06)
+    b.fill(cap, bevel=0.2, shade=0.22, drop=0.06)
+    foot = sdf.convex(b.u, b.v, [(-0.62, -0.98), (0.62, -0.98), (0.5, -0.6), (-0.5, -0.6)], 0.06)
+    b.fill(foot, bevel=0.2, shade=0.22)
+    b.fill(
+        sdf.box(b.u, b.v, 0, -0.78, 0.5, 0.035, 0.03), b.accent(0.5), shade=0, opacity=b.by_variant(0, 1, 0.6)
+    )

@@ -1,10 +1,13 @@
-"""Sun, moon, cloud, mountain and what grows."""
+"""Sun, moon, cloud, rainbow, mountain, hill, and what grows."""
+
+from math import pi
 
 import torch
 
 from fromnoise.world import sdf
 from fromnoise.world.paint import Brush
 
+RAINBOW = ("#e8453c", "#f78f2d", "#fbd93b", "#5fb84e", "#3f8fe0", "#7a55c2")
 BARK, LEAF, SNOW, CREAM = "#7a5236", "#4f9a4a", "#f6f8fb", "#f3e6cd"
 
 
@@ -151,3 +154,68 @@ def cactus(b: Brush) -> None:
     b.fill(ribs, b.own(dark=0.22), shade=0)
     along, across = sdf.fold(b.u, b.v, 0, 0.86, 5)
     b.fill(sdf.ellipse(along, across, 0.07, 0, 0.08, 0.07), "#f27aa0", shade=0, opacity=b.by_variant(1, 0, 1))
+
+
+def hill(b: Brush) -> None:
+    """Two soft green rises, or one, with a path to the top and bushes."""
+    u = b.u * b.by_variant(1, -1, 1)
+    floor = -0.98 - b.v
+
+    def rise(middle: sdf.Size, half: sdf.Size, high: float) -> torch.Tensor:
+        """How high the ground is: a round top, sides that run out, and below the foot beside them."""
+        arch = ((u - middle) / half * (pi / 2)).clamp(-2.2, 2.2).cos()
+        return high * arch.abs() ** 0.8 * arch.sign()
+
+    far = (b.v + 0.98 - rise(b.by_variant(0.88, 0.92, -0.85), 1.0, 1.25)) * 0.7
+    b.fill(sdf.both(far, floor), dark=0.2, bevel=0.3, form=far)
+    middle, half = b.by_variant(-0.4, -0.35, 0.2) + 0.06 * b.jitter[0], b.by_variant(1.46, 1.5, 1.66)
+    near = (b.v + 0.98 - rise(middle, half, 1.92)) * 0.6
+    shape = sdf.both(near, floor)
+    b.fill(shape, bevel=0.5, shade=0.22, drop=0.12, form=near)
+    b.fill(sdf.both(shape + 0.04, 0.45 - b.v + 0.1 * (b.u * 9).sin()), pale=0.14, shade=0, opacity=0.8)
+    down = (0.95 - b.v).clamp_min(0)
+    bend = middle + 0.26 * (down * 3.4).sin() * down * 0.6
+    path = sdf.both((u - bend).abs() - 0.025 - 0.075 * down, shape + 0.05)
+    b.fill(path, "#f1e0b6", shade=0, opacity=0.9)
+    for x, y, r in (
+        (-1.05, -0.5, 0.15),
+        (-0.88, -0.58, 0.12),
+        (0.5, -0.18, 0.13),
+        (0.62, -0.3, 0.15),
+        (0.85, -0.74, 0.12),
+    ):
+        b.fill(sdf.both(sdf.circle(u, b.v, x, y, r), shape + 0.02), dark=0.35, bevel=0.12)
+    along, across = u % 0.34 - 0.17, b.v - ((u / 0.34).floor() % 3) * 0.2 + 0.82
+    b.fill(sdf.both(sdf.circle(along, across, 0, 0, 0.045), shape + 0.1), "#fff6e0", shade=0, opacity=0.9)
+
+
+def pine(b: Brush) -> None:
+    """A fir of four tiers."""
+    trunk = sdf.box(b.u, b.v, 0, -0.84, 0.1, 0.16, 0.02)
+    b.fill(sdf.both(trunk, -0.98 - b.v), BARK, bevel=0.1)
+    wide = b.by_variant(0.64, 0.6, 0.62)
+    for k in range(4):
+        low, top = -0.74 + 0.4 * k, (-0.1, 0.3, 0.66, 0.98)[k]
+        half = wide * (1 - 0.2 * k) + 0.02 * b.jitter[k]
+        hem = 0.07 * (1 - ((b.u / half * 2.5) % 1 * 2 - 1).square())
+        slope = (b.u.abs() * (top - low) - half * (top - b.v)) / (half * half + (top - low) ** 2) ** 0.5
+        tier = sdf.both(slope, (low + hem - b.v) * 0.8)
+        b.fill(tier, dark=0.2 - 0.06 * k, bevel=0.25, shade=0.2, drop=0.14)
+
+
+def rainbow(b: Brush) -> None:
+    """Six colours from cloud to cloud; its colours are always its own."""
+    far = sdf.length(b.u, b.v + 0.85)
+    floor = -0.85 - b.v
+    for k, code in enumerate(RAINBOW):
+        band = (far - (1.72 - 0.16 * k - 0.08)).abs() - 0.085
+        b.fill(sdf.both(band, floor), code, shade=0.05, bevel=0.1)
+    for side in (-1, 1):
+        u = b.u * side - 1.24
+        puff = sdf.union(
+            sdf.circle(u, b.v, -0.28, -0.72, 0.25),
+            sdf.circle(u, b.v, 0.02 + 0.05 * b.jitter[0], -0.6, 0.32),
+            sdf.circle(u, b.v, 0.32, -0.74, 0.23),
+        )
+        puff = sdf.blend(puff, sdf.box(u, b.v, 0, -0.84, 0.54, 0.13, 0.13), 0.12)
+        b.fill(puff, "#fbfbff", bevel=0.2, shade=0.12, drop=0.1)

@@ -40,3 +40,12 @@ def window(b: Brush, shape: Tensor, *, strength: float = 0.55, reach: float = 0.
     """A pane: glass by day, lit at night with its light spilling out."""
     b.glow(shape, "#ffcf66", reach, b.night * strength)
     b.fill(shape, b.lamp("#8fc4de"), shade=0)
+
+
+def opening(b: Brush, shape: Tensor) -> None:
+    """A hollow in a container, where something is inside it: darker, and darkest under its upper rim."""
+    if b.open is None:
+        return
+    b.fill(shape - 0.05, b.own(pale=0.3), shade=0, opacity=b.open)
+    b.fill(shape, b.own(dark=0.55), shade=0, opacity=b.open)
+    b.fill(shape + 0.1 + 0.12 * b.v, b.own(dark=0.42), shade=0, opacity=b.open)
