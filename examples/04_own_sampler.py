@@ -29,7 +29,7 @@ def dpmpp_2s(denoise, x, sigmas, *, noise):
 
 pipe = fn.load(*sys.argv[1:2])
 text = pipe.reader("a red lighthouse on an island at sunset", negative="")
-denoise = guided(pipe.process.denoiser(pipe.unet), text.cond, text.uncond, scale=3.0)
+denoise = guided(pipe.process.denoiser(pipe.unet, pipe.dtype), text.cond, text.uncond, scale=3.0)
 
 noise, vae, size = PerImageNoise([1]), pipe.spec.vae, pipe.spec.defaults
 eps = noise.draw(torch.empty(1, vae.latent_channels, size.height // vae.factor, size.width // vae.factor))

@@ -12,7 +12,7 @@ from fromnoise.cli import generate
 from fromnoise.cli.app import app
 from fromnoise.cli.naming import again, slug, target
 from fromnoise.cli.options import Asked
-from fromnoise.request import CHECKS, GenerateRequest
+from fromnoise.request import CHECKS, AdapterUse, GenerateRequest
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30).filter(
     lambda text: text != "-"  # which means stdin
@@ -82,11 +82,12 @@ def test_every_field_of_a_request_can_be_repeated() -> None:
         **{"sampler": "ddim", "spacing": "leading", "guidance_rescale": 0.5, "guidance_interval": (0.5, 3.0)},
         **{"image_guidance": 1.25, "refine_from": 0.75, "original_size": (300, 200), "crop": (8, 0)},
         **{"aesthetic": (7.0, 2.0), "zero_negative": True},
+        **{"adapters": (AdapterUse("ink", 0.5), AdapterUse("b.pt", 1.0))},
     }
     request = GenerateRequest(prompt="a hill", seeds=(3,), **other)
     unchanged = GenerateRequest(prompt="")
     assert [name for name in CHECKS if getattr(request, name) == getattr(unchanged, name)] == []
-    line = "fromnoise 'a hill' --mask m.png --image i.png --refiner r.safetensors"
+    line = "fromnoise 'a hill' --mask m.png --image i.png --refiner r.safetensors --lora ink:0.5 --lora b.pt"
     repeated, asked = parsed(again("a hill", parsed(line)[1].repeating(request, 3)))
     assert repeated == request
     assert (asked.mask, asked.image, asked.refiner) == (Path("m.png"), Path("i.png"), "r.safetensors")
