@@ -47,7 +47,14 @@ convert(Path(sys.argv[1]), Path(sys.argv[2]), Wishes(dtype=dtype), spell, lambda
 print(perf_counter() - began, process_time() - busy, held("VmHWM") - before)
 """
 COPY, KEEP = "copying it twice", "keep"
-TARGETS = (("out.safetensors", KEEP), ("out.ckpt", KEEP), ("folder", KEEP), ("bf16.safetensors", "bfloat16"))
+TARGETS = (
+    ("out.safetensors", KEEP),
+    ("out.ckpt", KEEP),
+    ("folder", KEEP),
+    ("bf16.safetensors", "bfloat16"),
+    ("bf16.ckpt", "bfloat16"),
+    ("fp32.safetensors", "float32"),
+)
 MEBIBYTE = 1 << 20
 
 

@@ -50,8 +50,22 @@ def test_what_stands_there_is_replaced_only_by_force(
         "error: out.ckpt is there already",
         "  hint: --force replaces it",
     ]
-    assert fromnoise("convert", checkpoint, "out.ckpt", "--force", "--dtype", "bfloat16").code == 0
+    assert fromnoise("convert", checkpoint, "out.ckpt", "--force", "--dtype", "bf16").code == 0
     assert (tmp_path / "out.ckpt").read_bytes()[:2] == b"PK"
+
+
+def test_the_report_replaces_nothing(fromnoise: FromNoise, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    for report, said in (
+        (checkpoint, "cannot be the report"),
+        ("out.ckpt", "cannot be the report"),
+        ("notes.txt", "notes.txt is there already"),
+    ):
+        done = fromnoise("convert", checkpoint, "out.ckpt", "--report", report)
+        assert done.code == 5
+        assert said in done.err.splitlines()[0]
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+    assert not (tmp_path / "out.ckpt").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """A model through every format and back: no bit is lost, what is left out is said, nothing is half done."""
 
 import json
+import resource
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from errno import EIO
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ from fromnoise.errors import FromNoiseError, RequestError, StorageError, Weights
 from fromnoise.specs import REFINER, SD15, SD21, SDXL, ModelSpec
 from fromnoise.text import Tokenizer
 from fromnoise.weights.conversion import Wishes, convert
+from fromnoise.weights.conversion_report import Report
 from fromnoise.weights.detect import detect
+from fromnoise.weights.draft_writer import LAG, Disk
 from fromnoise.weights.drafts import Origin, completed, components_of, draft_single_file
 from fromnoise.weights.layouts import checkpoint_rules, ema_name
 from fromnoise.weights.model_converter import Plan, flipped, translate
 from fromnoise.weights.modelspec import SPEC
 from fromnoise.weights.native import Parts, load_native, save_native
 from fromnoise.weights.planning import left_out, plan_for
-from fromnoise.weights.proof import Report
+from fromnoise.weights.state_dicts import LONGEST_FACT, LONGEST_FACT_NAME
 from fromnoise.weights.stored import open_weights
 from fromnoise.weights.supply import PIECE, Supply
 
@@ -181,7 +185,9 @@ def test_the_report_has_the_hash_of_every_tensor(sd1: Path, tmp_path: Path) -> N
     assert len(reshaped) == 8  # the attention in the autoencoder, twice
     assert all(line.before == (line.after,) for line in reshaped)
     assert json.loads(json.dumps(report.to_json()))["counts"]["same"] == len(lines) - 8
-    assert next(report.summary()) == f"{len(lines) - 8} tensors unchanged, bit for bit"
+    said = list(report.summary())
+    assert said[0] == "read as sd1 (base), which predicts eps"
+    assert said[1] == f"{len(lines) - 8} tensors unchanged, bit for bit"
 
 
 def test_numbers_are_rounded_only_when_asked_and_how_far_is_said(
@@ -249,8 +255,12 @@ def test_a_folder_leaves_out_what_it_has_no_place_for_and_says_why(littered: Pat
 
 
 def test_the_running_average_takes_the_place_of_the_weights(littered: Path, tmp_path: Path) -> None:
-    run(littered, tmp_path / "ema.safetensors", ema=True)
+    report = run(littered, tmp_path / "ema.safetensors", ema=True)
     before, after = read(littered), read(tmp_path / "ema.safetensors")
+    unet = {name for name in before if name.startswith(UNET)}
+    assert {name for name, why in report.left_out.items() if "--ema" in why} == unet
+    assert report.left_out.keys() == unet  # the averages are there, under the names of what they replace
+    assert run(littered, tmp_path / "folder", ema=True).left_out.keys() > unet
     assert not [name for name in after if name.startswith("model_ema.")]
     for name, tensor in after.items():
         wanted = 2 * before[name] if name.startswith(UNET) else before[name]
@@ -334,6 +344,30 @@ def test_metadata_go_along_and_the_old_files_hash_does_not(sd1: Path, tmp_path: 
     assert found["modelspec.architecture"] == "stable-diffusion-v1"
 
 
+def test_long_texts_go_through_a_ckpt_and_longer_ones_are_named(sd1: Path, tmp_path: Path) -> None:
+    said = {"recipe": "x" * LONGEST_FACT, "seed": "1" * 5000, "steps": "007", "state_dict": "not a tensor"}
+    too_long = {"modelspec.thumbnail": "x" * (LONGEST_FACT + 1), "n" * (LONGEST_FACT_NAME + 1): "a name"}
+    save_file(load_file(sd1), sd1, said | too_long)
+    report = run(sd1, tmp_path / "b.ckpt")
+    assert report.left_out.keys() == too_long.keys() | {"state_dict"}
+    assert "65,536 letters" in report.left_out["modelspec.thumbnail"]
+    assert any("modelspec.thumbnail" in line for line in report.summary())
+    assert not report.left_out.keys() & report.metadata.keys()
+    assert same(read(tmp_path / "b.ckpt"), load_file(sd1))
+    report = run(tmp_path / "b.ckpt", tmp_path / "c.safetensors")
+    found = metadata_of(tmp_path / "c.safetensors")
+    assert all(found[name] == said[name] for name in ("recipe", "seed", "steps"))
+    assert report.left_out == {}
+
+
+def test_texts_that_are_no_unicode_are_named(models: dict[str, Parts], tmp_path: Path) -> None:
+    state = as_checkpoint(models["sd1"], "sd1")
+    write_checkpoint(state, tmp_path / "a.ckpt", {"author": "half a letter: \ud83d", "steps": "7"})
+    report = run(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+    assert report.left_out == {"author": "no text that can be written"}
+    assert metadata_of(tmp_path / "b.safetensors")["steps"] == "7"
+
+
 # --- folders ---
 
 
@@ -373,8 +407,11 @@ def test_a_folder_whose_text_encoder_was_exchanged_does_not_get_the_old_ones_lay
 def test_the_autoencoder_of_another_file_takes_the_place_of_its_own(sd1: Path, tmp_path: Path) -> None:
     other = as_checkpoint(tiny_parts(SPECS["sd1"], seed=1), "sd1")
     lone = {name.removeprefix(VAE): t for name, t in other.items() if name.startswith(VAE)}
-    run(sd1, tmp_path / "b.safetensors", vae=write_checkpoint(lone, tmp_path / "vae.safetensors"))
+    vae = write_checkpoint(lone, tmp_path / "vae.safetensors")
+    report = run(sd1, tmp_path / "b.safetensors", vae=vae)
     before, after = load_file(sd1), read(tmp_path / "b.safetensors")
+    assert report.left_out.keys() == {name for name in before if name.startswith(VAE)}
+    assert {why for why in report.left_out.values() if "--vae" not in why} == set()
     assert after.keys() == before.keys()
     for name, tensor in after.items():
         assert torch.equal(tensor, (other if name.startswith(VAE) else before)[name]), name
@@ -494,6 +531,32 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
     with pytest.raises(StorageError, match="1000 bytes free"):
         run(sd1, tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["sd1.safetensors"]
+
+
+@pytest.mark.parametrize("target", ["b.ckpt", "b.safetensors", "b"])
+def test_a_disk_that_fills_up_half_way_leaves_nothing_behind(target: str, sd1: Path, tmp_path: Path) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sd1.stat().st_size // 2, most))  # in place of a full disk
+    try:
+        with pytest.raises(StorageError, match=rf"cannot write .*{target}: File too large") as e:
+            run(sd1, tmp_path / target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert "free some space" in e.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["sd1.safetensors"]
+
+
+def test_a_disk_that_loses_what_it_took_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(handle: int) -> None:
+        raise OSError(EIO, "Input/output error")
+
+    monkeypatch.setattr("fromnoise.weights.draft_writer.os.fsync", broken)
+    with (tmp_path / "a").open("wb") as file:
+        disk = Disk(file)
+        disk.more(LAG)  # begins to flush
+        disk.thread.shutdown()
+        with pytest.raises(OSError, match="Input/output error"):
+            disk.more(LAG)
 
 
 @pytest.mark.parametrize("target", ["b.ckpt", "b.safetensors", "b"])

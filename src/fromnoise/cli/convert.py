@@ -16,10 +16,11 @@ from fromnoise.errors import StorageError
 from fromnoise.specs import Prediction
 
 if TYPE_CHECKING:
-    from fromnoise.weights.proof import Report
+    from fromnoise.weights.conversion_report import Report
 
 KEEP: Final = "keep"
-DTYPES: Final = ("float16", "bfloat16", "float32", KEEP)
+SHORT: Final = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+DTYPES: Final = (*SHORT.values(), *SHORT, KEEP)
 FORMS: Final = ("ldm", "diffusers", "ours")  # those of weights.conversion, which would import torch
 
 
@@ -51,16 +52,17 @@ def command(
     from fromnoise.weights.conversion import Wishes, convert
     from fromnoise.weights.library import find_model
 
-    if report is not None and not report.absolute().parent.is_dir():
-        raise StorageError(f"there is no folder {report.absolute().parent}", hint="make it first")
     screen = Screen(quiet=quiet)
+    source = find_model(src, model_folders())
+    if report is not None:
+        check_report(report, source, dst, force=wishes["force"])
     asked = Wishes(
-        dtype=None if dtype == KEEP else getattr(torch, dtype),
+        dtype=None if dtype == KEEP else getattr(torch, SHORT.get(dtype, dtype)),
         vae=None if vae is None else find_model(vae, model_folders(), role="VAE"),
         **wishes,
     )
     with screen.progress("converting") as bar:
-        done = convert(find_model(src, model_folders()), dst, asked, spell, bar.show)
+        done = convert(source, dst, asked, spell, bar.show)
     if report is not None:
         write_report(done, report)
     for line in done.summary():
@@ -74,6 +76,17 @@ def spell(tokenizer: Mapping[str, Any]) -> tuple[Mapping[str, int], Sequence[tup
 
     known = Tokenizer.from_json(tokenizer)
     return known.vocabulary(), known.merges
+
+
+def check_report(report: Path, source: Path, target: Path, *, force: bool) -> None:
+    """Refuse early what would fail after the work is done, or destroy something.  Raises: StorageError"""
+    here = report.absolute()
+    if not here.parent.is_dir():
+        raise StorageError(f"there is no folder {here.parent}", hint="make it first, or name another")
+    if here.resolve() in (source.resolve(), target.resolve()) or here.is_dir():
+        raise StorageError(f"{report} cannot be the report", hint="give the name of another file")
+    if here.exists() and not force:
+        raise StorageError(f"{report} is there already", hint="--force replaces it")
 
 
 def write_report(report: "Report", path: Path) -> None:

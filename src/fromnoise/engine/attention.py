@@ -23,9 +23,9 @@ def attend_in_tiles(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) ->
     keeps scores small, so that they survive rounding to bfloat16.
     Shapes: (B, H, N, D), (B, H, M, D), (B, H, M, D) -> (B, H, N, D)
     """
-    if causal:
-        return attend(q, k, v, causal=True)
     (b, h, n, d), m = q.shape, k.shape[-2]
+    if causal or b * h * n * m * q.element_size() <= TILE:  # one tile
+        return attend(q, k, v, causal=causal)
     q = (q * (d**-0.5 * log2(e))).reshape(b * h, n, d)
     k = (k - k.mean(dim=-2, keepdim=True)).reshape(b * h, m, d)
     bound = _longest(q) * _longest(k)

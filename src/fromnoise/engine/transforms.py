@@ -51,7 +51,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = {
         lambda network: swapped(network, {Upsample: FoldedUpsample}),
     ),
     "packs": Transform(
-        "weights in the processor's own order, GELU and gates within the products",
+        "weights in the processor's own order, GELU within the product",
         1e-5,
         lambda network: swapped(
             network,

@@ -1,7 +1,6 @@
 """From one kind of file of a model to another, without losing a bit: the story of `fromnoise convert`."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +11,31 @@ import torch
 from fromnoise.durable import replacing, require_room
 from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.specs import Prediction
+from fromnoise.weights.conversion_report import Report
 from fromnoise.weights.detect import detect
 from fromnoise.weights.draft_writer import Box, Tell, Writing
 from fromnoise.weights.drafts import (
+    AVERAGED,
     BESIDE,
+    EXCHANGED,
     Draft,
     Origin,
     completed,
     components_of,
     draft_ours,
     draft_single_file,
+    with_metadata_for,
 )
 from fromnoise.weights.folder_texts import folder_texts
 from fromnoise.weights.folder_writer import replacing_folder
 from fromnoise.weights.folders import MODEL_INDEX
 from fromnoise.weights.foreign import SEPARATE, with_vae
-from fromnoise.weights.identity import DIFFUSERS, MODEL
+from fromnoise.weights.identity import DIFFUSERS, MODEL, Identity
+from fromnoise.weights.model_converter import Plan
 from fromnoise.weights.modelspec import SPEC, described
 from fromnoise.weights.native import compare, skeleton
 from fromnoise.weights.planning import left_out, plan_for
-from fromnoise.weights.proof import Report
-from fromnoise.weights.stored import open_weights
+from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizer_files import Spell
 from fromnoise.weights.wording import shown
@@ -46,10 +49,9 @@ BOXES: Final[dict[str, Box]] = {
     ".pt": "ckpt",
     ".pth": "ckpt",
 }
-NAMES: Final = "end it in .safetensors or .ckpt, or leave the ending out for a diffusers folder"
+NAMES: Final = "end it in .safetensors or .ckpt; a diffusers folder has no ending, or --to diffusers"
 OVERHEAD: Final = 8 << 20  # bytes, at most, of headers and small files
 BESIDE_NAMES: Final = "beside."  # before the names of what a folder keeps beside itself
-THREADS: Final = 2  # one hashes what is read, one what is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,24 +83,23 @@ def convert(source: Path, target: Path, wishes: Wishes, spell: Spell, tell: Tell
         supply = Supply()
         stack.callback(supply.files.close)
         origin = _understood(source, wishes, supply, stack)
-        draft = _drafted(origin, form, target, wishes, spell)
+        draft = with_metadata_for(_drafted(origin, form, target, wishes, spell), ckpt=box == "ckpt")
         for name, tensor in draft.added.items():
             supply.put(name, tensor)
-        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
-        writing = Writing(draft, supply, wishes.dtype, pool, tell)
-        require_room(target.absolute().parent, writing.size + OVERHEAD)
+        writing = Writing(draft, supply, wishes.dtype, tell)
+        require_room(target.absolute().parent, writing.size + OVERHEAD, shown(target.name))
         with (replacing_folder if box == "folder" else replacing)(target) as part:
-            writing.write(part, box)
+            lines = writing.write(part, box)
             if wishes.verify:
                 tell(1.0, "reading it again")
-                writing.verify(part)
+                writing.verify(part, lines)
     model = {
         "family": origin.family,
         "variant": origin.identity.variant,
         "layout": origin.identity.layout,
         "prediction": origin.spec.prediction,
     }
-    lines, left = writing.transfer.lines, _all_left_out(origin, draft)
+    left = _all_left_out(origin, draft)
     return Report(str(source), str(target), model, lines, left, draft.metadata, wishes.verify)
 
 
@@ -150,7 +151,7 @@ def _is_a_model_or_empty(folder: Path) -> bool:
 
 def _understood(source: Path, wishes: Wishes, supply: Supply, stack: ExitStack) -> Origin:
     """Open the source, find out what it is, and make sure that it is whole."""
-    stored = stack.enter_context(open_weights(source, variant=wishes.variant))
+    stored = whole = stack.enter_context(open_weights(source, variant=wishes.variant))
     supply.add(stored)
     if wishes.vae:
         separate = stack.enter_context(open_weights(wishes.vae))
@@ -161,7 +162,8 @@ def _understood(source: Path, wishes: Wishes, supply: Supply, stack: ExitStack) 
         problem = identity.obstacle or f"it is no whole model, but {identity.kind}"
         raise WeightsError(f"{stored.name} cannot be converted: {problem}", hint=identity.hint)
     recipes = plan_for(stored, identity, wishes.ema)
-    rest = {name: why for name, why in left_out(stored, identity).items() if not name.startswith(SEPARATE)}
+    rest = _unused(stored, identity, recipes)
+    rest |= dict.fromkeys((name for name in whole.shapes if name not in stored.shapes), EXCHANGED)
     origin = Origin(stored, identity, identity.spec, recipes, rest, wishes.ema, own_vae=not wishes.vae)
     if identity.layout == DIFFUSERS and (source / BESIDE).is_file():
         beside = stack.enter_context(open_weights(source / BESIDE))
@@ -169,6 +171,14 @@ def _understood(source: Path, wishes: Wishes, supply: Supply, stack: ExitStack) 
         origin = completed(origin, beside, BESIDE_NAMES)
     _check_whole(origin, supply)
     return origin
+
+
+def _unused(stored: Stored, identity: Identity, recipes: Plan) -> dict[str, str]:
+    """The tensors of the source that no recipe takes, each with the reason."""
+    used = {name for recipe in recipes.values() for name in recipe.sources}
+    why = left_out(stored, identity)
+    names = (name for name in stored.shapes if name not in used and not name.startswith(SEPARATE))
+    return {name: why.get(name, AVERAGED) for name in names}
 
 
 def _check_whole(origin: Origin, supply: Supply) -> None:

@@ -33,12 +33,15 @@ from fromnoise.weights.modelspec import (
     markers,
 )
 from fromnoise.weights.native import FORMAT, HEADER, read_header
+from fromnoise.weights.state_dicts import LONGEST_FACT, LONGEST_FACT_NAME, STATE_DICT
 from fromnoise.weights.stored import Stored
 from fromnoise.weights.tokenizers import read_tokenizers
 
 ABOUT: Final = "fromnoise.about"  # in other programs' files: what ours said beside
 BESIDE: Final = "fromnoise.safetensors"  # in a folder: what diffusers has no place for
 CONTRADICTED: Final = "a marker of how the model was trained, which it was not"
+AVERAGED: Final = "asked for: --ema; their running averages took their place"
+EXCHANGED: Final = "asked for: --vae; that autoencoder took its place"
 UNASKED: Final = "asked for: --prune"
 NO_PLACE: Final = "no place for it in this format"
 
@@ -86,6 +89,27 @@ class Draft:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     added: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     texts: Mapping[str, str] = field(default_factory=dict[str, str])  # small files, by path
+
+
+def with_metadata_for(draft: Draft, *, ckpt: bool) -> Draft:
+    """The draft without the metadata that its file would not give back: left out, with the reason."""
+    odd = {name: why for name, text in draft.metadata.items() if (why := _unkept(name, text, ckpt))}
+    kept = {name: text for name, text in draft.metadata.items() if name not in odd}
+    return replace(draft, metadata=kept, left_out={**draft.left_out, **odd})
+
+
+def _unkept(name: str, text: str, ckpt: bool) -> str:
+    """Why this text cannot go along, if it cannot."""
+    try:
+        (name + text).encode()
+    except UnicodeEncodeError:
+        return "no text that can be written"
+    if not ckpt:
+        return ""
+    if name == STATE_DICT:
+        return "in a .ckpt the tensors are called so"
+    fits = len(name) <= LONGEST_FACT_NAME and len(text) <= LONGEST_FACT
+    return "" if fits else f"a text of over {LONGEST_FACT:,} letters, too long for a .ckpt"
 
 
 # --- our own format ---
@@ -149,7 +173,7 @@ def _unwanted(origin: Origin, prune: bool) -> dict[str, str]:
     for name, why in origin.rest.items():
         if name in is_so and not is_so[name]:
             unwanted[name] = CONTRADICTED
-        elif origin.averaged and name.startswith(average):
+        elif why in (AVERAGED, EXCHANGED) or (origin.averaged and name.startswith(average)):
             unwanted[name] = why
         elif prune and name not in is_so:
             unwanted[name] = f"{why}; {UNASKED}"
@@ -177,7 +201,8 @@ def components_of(origin: Origin) -> Components:
     inside = [name for name in origin.recipes if name not in beside]
     back = plan(inside, flipped(folder_rules(cut, texts)), source=origin.stored.name)
     recipes = compose(origin.recipes, back)
-    rest = {name for name in origin.rest if origin.identity.layout == DIFFUSERS and _is_in(name, texts)}
+    kept = [name for name, why in origin.rest.items() if why != EXCHANGED and _is_in(name, texts)]
+    rest = set(kept) if origin.identity.layout == DIFFUSERS else set[str]()
     recipes |= {name: Recipe((name,)) for name in rest - recipes.keys()}
     files = dict[str, dict[str, Recipe]]()
     for name, recipe in recipes.items():

@@ -59,10 +59,12 @@ class Report:
 
     def summary(self) -> Iterator[str]:
         """For people: a line for each kind of change, and for each reason to leave something out."""
+        yield "read as {family} ({variant}), which predicts {prediction}".format_map(self.model)
         counts = Counter(line.change for line in self.lines)
         for change, meaning in MEANING.items():
-            if counts[change]:
-                yield f"{counts[change]} tensors {meaning}{self._error() if change == 'retyped' else ''}"
+            if count := counts[change]:
+                tensors = "1 tensor" if count == 1 else f"{count} tensors"
+                yield f"{tensors} {meaning}{self._error() if change == 'retyped' else ''}"
         if added := [line.name for line in self.lines if not line.sources]:
             yield f"written in addition: {_listed(added)}"
         for reason in dict.fromkeys(self.left_out.values()):
