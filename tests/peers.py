@@ -72,4 +72,9 @@ def text_encoder(spec: ClipSpec) -> Any:
         pad_token_id=spec.pad,
     )
     projects = spec.projection is not None
-    return (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
+    with torch.device("meta"):
+        made = (transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel)(config)
+    for module in made.modules():
+        if hasattr(module, "position_ids"):  # a buffer that no file of weights fills
+            module.position_ids = torch.arange(spec.context)[None]
+    return made

@@ -2,52 +2,40 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from PIL import Image
 
-from fromnoise.images.pixels import from_image, to_image
+from fromnoise.images.pixels import to_image
 from fromnoise.pipeline import Pipeline
-from fromnoise.request import GenerateRequest, Picture
+from fromnoise.request import Picture
 from fromnoise.specs import REFINER, SD15, SD21, SDXL, ClipSpec, ModelSpec, UNetSpec
 
 diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
+from full_size import DRAWINGS  # noqa: E402
 from parity import relative_error  # noqa: E402
 from peers import NUMBER_WIDTH  # noqa: E402
+from side_by_side import (  # noqa: E402
+    HEIGHT,
+    SAMPLE,
+    SEED,
+    SIX_OF_TEN,
+    SIZE,
+    STEPS_TOLERANCE,
+    THEIR_SIX_OF_TEN,
+    THEIRS,
+    UNSAFE,
+    WIDTH,
+    generator,
+    mask_picture,
+    most_likely,
+    request,
+)
 from twins import Twin, latents, model, noise  # noqa: E402
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]
 
-TOLERANCE = 1e-4  # float32, relative, after ten steps
-PROMPT, NEGATIVE = "a red house on a hill, Café 8k", "snow, blurry"
-WIDTH, HEIGHT, SEED, GUIDANCE = 64, 80, 7, 6.0
-FIELDS: dict[str, Any] = {
-    "negative": NEGATIVE,
-    "steps": 10,
-    "sampler": "ddim",
-    "spacing": "leading",
-    "guidance": GUIDANCE,
-    "width": WIDTH,
-    "height": HEIGHT,
-    "seeds": (SEED,),
-}
-THEIRS: dict[str, Any] = {
-    "prompt": PROMPT,
-    "negative_prompt": NEGATIVE,
-    "num_inference_steps": 10,
-    "guidance_scale": GUIDANCE,
-    "output_type": "latent",
-}
-SIZE = {"width": WIDTH, "height": HEIGHT}
-UNSAFE: dict[str, Any] = {
-    "safety_checker": None,
-    "feature_extractor": None,
-    "requires_safety_checker": False,
-}
 POOLED = 24
 Gradient = Callable[[int, int], Picture]
 
@@ -94,40 +82,34 @@ INPAINT, EDIT = small(SD15, 32, in_channels=9), small(SD15, 32, in_channels=8)
 LCM = small(SD15, 32, guidance_width=20)
 
 
-def both(spec: ModelSpec, folder: Path, *texts: str, seed: int = 0) -> tuple[Pipeline, Twin]:
+def both(spec: ModelSpec, *texts: str, seed: int = 0) -> tuple[Pipeline, Twin]:
     parts = model(spec, seed)
-    return Pipeline.of(parts), Twin(parts, folder, *([texts] if texts else []))
-
-
-def request(**changes: Any) -> GenerateRequest:
-    return GenerateRequest(prompt=PROMPT, **FIELDS | changes)
+    return Pipeline.of(parts), Twin(parts, *([texts] if texts else []))
 
 
 @pytest.fixture
-def most_likely(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their encoder draws from the Gaussian; ours takes its middle."""
-    sample = "diffusers.models.autoencoders.vae.DiagonalGaussianDistribution.sample"
-    monkeypatch.setattr(sample, lambda self, generator=None: self.mode())
+def takes_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SAMPLE, most_likely)
 
 
 # --- words to a picture ---
 
 
 @pytest.mark.parametrize(("spec", "spacing"), [(SD1, "leading"), (SD1, "trailing"), (SD2, "trailing")])
-def test_stable_diffusion_1_and_2(spec: ModelSpec, spacing: str, tmp_path: Path) -> None:
-    ours, twin = both(spec, tmp_path)
+def test_stable_diffusion_1_and_2(spec: ModelSpec, spacing: str) -> None:
+    ours, twin = both(spec)
     theirs = twin.pipeline(diffusers.StableDiffusionPipeline, spacing=spacing, **UNSAFE)
     wanted = theirs(**THEIRS, **SIZE, latents=noise(SEED, **SIZE)).images
-    assert relative_error(latents(ours, request(spacing=spacing)), wanted) <= TOLERANCE
+    assert relative_error(latents(ours, request(spacing=spacing)), wanted) <= STEPS_TOLERANCE
 
 
-def test_the_guidance_scale_is_an_input_of_lcm(tmp_path: Path) -> None:
-    ours, twin = both(LCM, tmp_path)
+def test_the_guidance_scale_is_an_input_of_lcm() -> None:
+    ours, twin = both(LCM)
     theirs = twin.pipeline(diffusers.StableDiffusionPipeline, **UNSAFE)
     for scale in (8.5, 1.7):
         told = THEIRS | {"guidance_scale": scale, "negative_prompt": None}
         wanted = theirs(**told, **SIZE, latents=noise(SEED, **SIZE)).images
-        assert relative_error(latents(ours, request(guidance=scale, negative="")), wanted) <= TOLERANCE
+        assert relative_error(latents(ours, request(guidance=scale, negative="")), wanted) <= STEPS_TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -143,91 +125,90 @@ def test_the_guidance_scale_is_an_input_of_lcm(tmp_path: Path) -> None:
     ],
     ids=["plain", "empty negative", "zero negative", "sizes"],
 )
-def test_sdxl(mine: dict[str, Any], told: dict[str, Any], tmp_path: Path) -> None:
-    ours, twin = both(XL, tmp_path)
+def test_sdxl(mine: dict[str, Any], told: dict[str, Any]) -> None:
+    ours, twin = both(XL)
     theirs = twin.pipeline(diffusers.StableDiffusionXLPipeline, add_watermarker=False)
     wanted = theirs(**THEIRS | told, **SIZE, latents=noise(SEED, **SIZE)).images
-    assert relative_error(latents(ours, request(**mine)), wanted) <= TOLERANCE
+    assert relative_error(latents(ours, request(**mine)), wanted) <= STEPS_TOLERANCE
 
 
 # --- the refiner ---
 
 
-def refiner(folder: Path) -> tuple[Pipeline, Any]:
-    ours, twin = both(LAST, folder, "text_encoder_2", seed=1)
+def refiner() -> tuple[Pipeline, Any]:
+    ours, twin = both(LAST, "text_encoder_2", seed=1)
     others = {"text_encoder": None, "tokenizer": None, "requires_aesthetics_score": True}
     kind = diffusers.StableDiffusionXLImg2ImgPipeline
     return ours, twin.pipeline(kind, add_watermarker=False, **others)
 
 
-@pytest.mark.usefixtures("most_likely")
+@pytest.mark.usefixtures("takes_the_middle")
 @pytest.mark.parametrize("marks", [None, (8.0, 1.5)])
-def test_the_refiner_alone(marks: tuple[float, float] | None, tmp_path: Path, gradient: Gradient) -> None:
-    ours, theirs = refiner(tmp_path)
-    picture, told = gradient(WIDTH, HEIGHT), {}
+def test_the_refiner_alone(marks: tuple[float, float] | None, gradient: Gradient) -> None:
+    ours, theirs = refiner()
+    picture, told = gradient(WIDTH, HEIGHT), dict[str, Any]()
     if marks:
         told = {"aesthetic_score": marks[0], "negative_aesthetic_score": marks[1]}
-    generator = torch.Generator().manual_seed(SEED)
-    # six of the ten times 901, 801, …, 1: from 501 of 999
-    wanted = theirs(**THEIRS, **told, image=to_image(picture), strength=0.6, generator=generator).images
-    found = latents(ours, request(strength=501 / 999, aesthetic=marks), picture=picture)
-    assert relative_error(found, wanted) <= TOLERANCE
+    told |= {"image": to_image(picture), "strength": THEIR_SIX_OF_TEN, "generator": generator()}
+    wanted = theirs(**THEIRS, **told).images
+    found = latents(ours, request(strength=SIX_OF_TEN, aesthetic=marks), picture=picture)
+    assert relative_error(found, wanted) <= STEPS_TOLERANCE
 
 
 @pytest.mark.parametrize("share", [0.8, 0.5])
-def test_the_refiner_takes_over_from_the_base(share: float, tmp_path: Path) -> None:
-    for name in ("base", "refiner"):
-        (tmp_path / name).mkdir()
-    ours, twin = both(XL, tmp_path / "base")
-    last, theirs_last = refiner(tmp_path / "refiner")
+def test_the_refiner_takes_over_from_the_base(share: float) -> None:
+    ours, twin = both(XL)
+    last, theirs_last = refiner()
     theirs = twin.pipeline(diffusers.StableDiffusionXLPipeline, add_watermarker=False)
     half = theirs(**THEIRS, **SIZE, latents=noise(SEED, **SIZE), denoising_end=share).images
     wanted = theirs_last(**THEIRS, image=half, denoising_start=share).images
     found = latents(ours, request(refine_from=share), refiner=last)
-    assert relative_error(found, wanted) <= TOLERANCE
+    assert relative_error(found, wanted) <= STEPS_TOLERANCE
     assert relative_error(latents(ours, request()), wanted) > 0.01
 
 
 # --- pictures and masks ---
 
 
-def mask_picture(width: int, height: int) -> Picture:
-    """White in whole latents, so that every way to shrink it is the same."""
-    mask = Image.new("L", (width, height))
-    mask.paste(255, (8, 24, 48, 64))
-    return from_image(mask)
-
-
-@pytest.mark.usefixtures("most_likely")
+@pytest.mark.usefixtures("takes_the_middle")
 @pytest.mark.parametrize(
     ("spec", "strength", "theirs_strength"),
     [(INPAINT, None, 1.0), (INPAINT, 701 / 999, 0.8), (SD1, 701 / 999, 0.8)],
     ids=["nine channels", "nine channels, from the picture", "four channels"],
 )
 def test_inpainting(
-    spec: ModelSpec, strength: float | None, theirs_strength: float, tmp_path: Path, gradient: Gradient
+    spec: ModelSpec, strength: float | None, theirs_strength: float, gradient: Gradient
 ) -> None:
-    ours, twin = both(spec, tmp_path)
+    ours, twin = both(spec)
     theirs = twin.pipeline(diffusers.StableDiffusionInpaintPipeline, **UNSAFE)
-    picture, mask = gradient(WIDTH, HEIGHT), mask_picture(WIDTH, HEIGHT)
+    picture, mask = gradient(WIDTH, HEIGHT), mask_picture()
     wanted = theirs(
         **THEIRS,
         **SIZE,
         image=to_image(picture),
         mask_image=to_image(mask).convert("L"),
         strength=theirs_strength,
-        generator=torch.Generator().manual_seed(SEED),
+        generator=generator(),
     ).images
     found = latents(ours, request(strength=strength), picture=picture, mask=mask)
-    assert relative_error(found, wanted) <= TOLERANCE
+    assert relative_error(found, wanted) <= STEPS_TOLERANCE
 
 
 @pytest.mark.parametrize("picture_scale", [1.5, 1.0])
-def test_instruct_pix2pix(picture_scale: float, tmp_path: Path, gradient: Gradient) -> None:
-    ours, twin = both(EDIT, tmp_path)
+def test_instruct_pix2pix(picture_scale: float, gradient: Gradient) -> None:
+    ours, twin = both(EDIT)
     theirs = twin.pipeline(diffusers.StableDiffusionInstructPix2PixPipeline, **UNSAFE)
     picture = gradient(WIDTH, HEIGHT)
     told = {"image": to_image(picture), "image_guidance_scale": picture_scale}
     wanted = theirs(**THEIRS, **told, latents=noise(SEED, **SIZE)).images
     found = latents(ours, request(image_guidance=picture_scale), picture=picture)
-    assert relative_error(found, wanted) <= TOLERANCE
+    assert relative_error(found, wanted) <= STEPS_TOLERANCE
+
+
+# --- at full size ---
+
+
+@pytest.mark.slow  # 5 GB of memory, 15 GB for SDXL
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_model_of_full_size_draws_the_same(name: str) -> None:
+    assert DRAWINGS[name]() <= STEPS_TOLERANCE

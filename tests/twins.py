@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from fromnoise.weights.model_converter import flipped, translate
 from fromnoise.weights.native import Parts, Uninitialised
 
 State = dict[str, Tensor]
-THEIR_WORDS = {"eps": "epsilon", "v": "v_prediction"}
+THEIR_WORDS = {"eps": "epsilon", "v": "v_prediction", "edm": "epsilon"}
 
 
 @cache
@@ -44,21 +45,23 @@ def model(spec: ModelSpec, seed: int = 0) -> Parts:
 class Twin:
     """The parts of a model of ours, as diffusers' and transformers' own classes."""
 
-    def __init__(self, parts: Parts, folder: Path, texts: tuple[str, ...] = DIFFUSERS_TEXTS) -> None:
+    def __init__(self, parts: Parts, texts: tuple[str, ...] = DIFFUSERS_TEXTS, net: Any = None) -> None:
+        """`texts`: the folders of its text encoders; `net`: an empty U-Net of theirs, if not `peers.unet`."""
         spec = folder_spec(parts.spec)
         with torch.device("meta"), Uninitialised():
             read = Parts.blank(spec).state().keys()  # without what diffusers does not keep
         state = {name: tensor for name, tensor in parts.state().items() if name in read}
         state = translate(state, flipped(folder_rules(spec, texts)), source="ours")
-        self.unet = filled(unet(parts.spec.unet), state, "unet.")
+        self.parts = parts
+        self.unet = filled(net or unet(parts.spec.unet), state, "unet.")
         self.vae = filled(vae(spec.vae), state, "vae.")
         self.encoders = {
             name: filled(text_encoder(text), state, f"{name}.")
             for name, text in zip(texts, spec.texts, strict=False)
         }
         self.tokenizers = {
-            name.replace("text_encoder", "tokenizer"): tokenizer(parts.tokenizers[place], folder / name)
-            for place, name in enumerate(self.encoders)
+            name.replace("text_encoder", "tokenizer"): tokenizer(text.pad)
+            for name, text in zip(self.encoders, spec.texts, strict=True)
         }
         self.spec = spec
 
@@ -84,37 +87,46 @@ def filled(network: Any, state: Mapping[str, Tensor], prefix: str) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def tokenizer(ours: Mapping[str, Any], folder: Path) -> Any:
+@cache
+def tokenizer(pad: int) -> Any:
     """transformers' tokenizer with our vocabulary; "!" is the symbol of id 0, with which OpenCLIP pads."""
     import transformers
 
-    mine = Tokenizer.from_json(ours)
-    folder.mkdir()
+    mine = Tokenizer.from_json(clip_vocabulary(pad))
     marks = {"<|startoftext|>": mine.start, "<|endoftext|>": mine.end}
     vocabulary = {symbol: number for number, symbol in enumerate(mine._symbols)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary | marks), encoding="utf-8")
     lines = ["#version: 0.2", *(" ".join(pair) for pair in mine.merges)]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    pad = "!" if mine.pad == 0 else "<|endoftext|>"
-    theirs = transformers.CLIPTokenizerFast.from_pretrained(folder, pad_token=pad, model_max_length=77)
-    assert theirs.pad_token_id == mine.pad
+    with TemporaryDirectory() as folder:
+        Path(folder, "vocab.json").write_text(json.dumps(vocabulary | marks), encoding="utf-8")
+        Path(folder, "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        words = "!" if pad == 0 else "<|endoftext|>"
+        theirs = transformers.CLIPTokenizerFast.from_pretrained(folder, pad_token=words, model_max_length=77)
+    assert theirs.pad_token_id == pad
     return theirs
 
 
 def ddim(spec: ModelSpec, spacing: str) -> Any:
-    """Their DDIM on our path: Stable Diffusion's offset of one, and the last step ends without noise."""
-    from diffusers import DDIMScheduler
+    """Their DDIM on our path: Stable Diffusion's offset of one, and the last step ends without noise.
 
+    EDM has none; its Euler takes the same steps.
+    """
+    from diffusers import DDIMScheduler, EDMEulerScheduler
+
+    schedule, prediction = spec.schedule, THEIR_WORDS[spec.prediction]
+    if schedule.kind == "edm":
+        levels = {name: getattr(schedule, name) for name in ("sigma_min", "sigma_max", "sigma_data")}
+        return EDMEulerScheduler(**levels, prediction_type=prediction)
     return DDIMScheduler(
-        beta_schedule=spec.schedule.kind,
-        beta_start=spec.schedule.beta_start,
-        beta_end=spec.schedule.beta_end,
-        num_train_timesteps=spec.schedule.steps,
-        prediction_type=THEIR_WORDS[spec.prediction],
+        beta_schedule=schedule.kind,
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        num_train_timesteps=schedule.steps,
+        prediction_type=prediction,
         timestep_spacing=spacing,
         steps_offset=int(spacing == "leading"),
         set_alpha_to_one=True,
         clip_sample=False,
+        rescale_betas_zero_snr=schedule.zero_terminal,
     )
 
 

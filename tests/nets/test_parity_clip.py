@@ -4,11 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from mapping import IMAGE, TEXT
+from network_errors import text_error
 from parity import TOLERANCE, noise, relative_error, share_weights
 from peers import text_encoder
-from torch import Tensor
 
 from fromnoise.nets.clip import ImageTower, TextTransformer
 from fromnoise.specs import SD15, SD21, SDXL, ClipSpec, ImageTowerSpec
@@ -31,53 +30,21 @@ def twins(spec: ClipSpec) -> tuple[TextTransformer, Any]:
     return ours, theirs
 
 
-def texts(spec: ClipSpec) -> Tensor:
-    """A short and a full text, ended and padded as a tokenizer does it."""
-    generator = torch.Generator().manual_seed(2)
-    tokens = torch.randint(0, spec.vocab - 2, (2, spec.context), generator=generator)
-    tokens[0, 9:] = spec.pad
-    tokens[0, 9] = tokens[1, -1] = spec.end
-    return tokens
+# What is read: the last state behind the final norm; the one before it, behind that norm, or without it.
+FAMILIES = {"sd1": SD15.texts, "sd2": SD21.texts, "sdxl": SDXL.texts}
 
 
-@pytest.mark.parametrize(
-    "spec", [small(SD15.texts[0]), pytest.param(SD15.texts[0], marks=pytest.mark.slow)], ids=["tiny", "full"]
-)
-def test_sd1_reads_the_last_state_behind_the_final_norm(spec: ClipSpec) -> None:
-    ours, theirs = twins(spec)
-    found, wanted = ours(texts(spec)), theirs(texts(spec))
-    assert relative_error(found.context, wanted.last_hidden_state) <= TOLERANCE
-    assert relative_error(found.pooled, wanted.pooler_output) <= TOLERANCE
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_reads_its_own_state_of_its_text_encoders(family: str) -> None:
+    for spec, width in zip(FAMILIES[family], (32, 48), strict=False):
+        assert text_error(*twins(small(spec, width))) <= TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "spec", [small(SD21.texts[0]), pytest.param(SD21.texts[0], marks=pytest.mark.slow)], ids=["tiny", "full"]
-)
-def test_sd2_reads_the_state_before_the_last_behind_the_final_norm(spec: ClipSpec) -> None:
-    ours, theirs = twins(spec)
-    found, wanted = ours(texts(spec)), theirs(texts(spec), output_hidden_states=True)
-    before_last = theirs.text_model.final_layer_norm(wanted.hidden_states[-2])
-    assert relative_error(found.context, before_last) <= TOLERANCE
-    assert relative_error(found.pooled, wanted.text_embeds) <= TOLERANCE
-
-
-@pytest.mark.parametrize(
-    "specs",
-    [
-        tuple(small(spec, width) for spec, width in zip(SDXL.texts, (32, 48), strict=True)),
-        pytest.param(SDXL.texts, marks=pytest.mark.slow),
-    ],
-    ids=["tiny", "full"],
-)
-def test_sdxl_reads_two_encoders_side_by_side_without_the_final_norm(specs: tuple[ClipSpec, ...]) -> None:
-    pairs = [twins(spec) for spec in specs]
-    tokens = [texts(ours.spec) for ours, _ in pairs]
-    found = [ours(t) for (ours, _), t in zip(pairs, tokens, strict=True)]
-    wanted = [theirs(t, output_hidden_states=True) for (_, theirs), t in zip(pairs, tokens, strict=True)]
-    context = torch.cat([states.hidden_states[-2] for states in wanted], dim=-1)
-    assert context.shape[-1] == sum(spec.width for spec in specs)
-    assert relative_error(torch.cat([states.context for states in found], dim=-1), context) <= TOLERANCE
-    assert relative_error(found[-1].pooled, wanted[-1].text_embeds) <= TOLERANCE
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_text_encoder_is_that_of_its_family_at_full_size(family: str) -> None:
+    for spec in FAMILIES[family]:
+        assert text_error(*twins(spec)) <= TOLERANCE
 
 
 def test_the_image_tower_is_clips() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from mapping import unet_names
-from parity import TOLERANCE, noise, relative_error, share_weights
+from network_errors import unet_error
+from parity import TOLERANCE, share_weights
 from peers import NUMBER_WIDTH, unet
 
 from fromnoise.nets.blocks import time_features
@@ -66,20 +67,4 @@ def test_the_unet_is_that_of_its_family(spec: UNetSpec, size: tuple[int, int]) -
     with torch.device("meta"):
         theirs, ours = unet(spec, feature_width(spec)), UNet(spec)
     share_weights(theirs, ours, unet_names(spec))
-
-    latents, context = noise(2, spec.in_channels, *size), noise(2, 7, spec.context_width)
-    times = torch.tensor([0.5, 981.0])
-    text = noise(2, spec.pooled_width - NUMBERS * feature_width(spec)) if spec.pooled_width else None
-    numbers = torch.tensor([[512, 768, 0, 4, 512, 768], [64, 64, 8, 0, 128, 96]])
-    features = time_features(numbers.flatten(), feature_width(spec)).reshape(2, -1)
-    pooled = None if text is None else torch.cat([text, features], dim=1)
-    guidance = noise(2, spec.guidance_width) if spec.guidance_width else None
-
-    wanted = theirs(
-        latents,
-        times,
-        encoder_hidden_states=context,
-        timestep_cond=guidance,
-        added_cond_kwargs={"text_embeds": text, "time_ids": numbers},
-    ).sample
-    assert relative_error(ours(latents, times, context, pooled, guidance), wanted) <= TOLERANCE
+    assert unet_error(ours, theirs, size, features=feature_width(spec)) <= TOLERANCE

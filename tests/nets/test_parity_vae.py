@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from mapping import vae_names
-from parity import TOLERANCE, noise, relative_error, share_weights
+from network_errors import vae_error
+from parity import TOLERANCE, share_weights
 from peers import vae
 from torch import nn
 
@@ -33,14 +33,4 @@ def test_the_autoencoder_is_that_of_stable_diffusion(spec: VaeSpec) -> None:
     with torch.device("meta"):
         ours = nn.ModuleDict({"encoder": Encoder(spec), "decoder": Decoder(spec)})
     share_weights(theirs, ours, vae_names(spec))
-
-    pixels = noise(1, 3, 96, 128)
-    found = ours["encoder"](pixels)
-    wanted = theirs.encode(F.pixel_unshuffle(pixels, spec.patch)).latent_dist
-    assert relative_error(found.mean, wanted.mean) <= TOLERANCE
-    assert relative_error(found.log_variance, wanted.logvar) <= TOLERANCE
-
-    latents = noise(*found.mean.shape)
-    painted = F.pixel_shuffle(theirs.decode(latents).sample, spec.patch)
-    assert painted.shape == pixels.shape
-    assert relative_error(ours["decoder"](latents), painted) <= TOLERANCE
+    assert vae_error(ours["encoder"], ours["decoder"], theirs, spec, (96, 128)) <= TOLERANCE
