@@ -208,7 +208,7 @@ def test_instruct_pix2pix(picture_scale: float, gradient: Gradient) -> None:
 # --- at full size ---
 
 
-@pytest.mark.slow  # 5 GB of memory, 15 GB for SDXL
+@pytest.mark.slow  # 8 GB of memory, 15 GB for SDXL
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_a_model_of_full_size_draws_the_same(name: str) -> None:
     assert DRAWINGS[name]() <= STEPS_TOLERANCE

@@ -13,7 +13,8 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from families import CONTAINERS, FOLDERS, KINDS, MODELS, Kind, config_like
+from families import FOLDERS, MODELS, config_like
+from kinds import CONTAINERS, KINDS, Kind
 from on_disk import as_checkpoint
 from safetensors.torch import save_file
 from side_by_side import UNSAFE
