@@ -1,7 +1,7 @@
 """The story: a prompt, and maybe a picture, become pictures."""
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.drawing.canvas import Canvas
-from fromnoise.drawing.course import follow, kept, refined, start
+from fromnoise.drawing.course import BATCH, batches, follow, kept, refined, start
 from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.precision import native_dtype
@@ -41,7 +41,6 @@ from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dty
 from fromnoise.weights.native import Parts
 from fromnoise.weights.wardrobe import Wardrobe
 
-BATCH: Final = 4  # pictures at a time, where they need not be exact
 SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded no larger than this
 
 ENGINES: Final = ("auto", "plain")  # networks made fast where we know how, or as they are
@@ -395,11 +394,6 @@ class Pipeline:
     def _sketch(self) -> Sketch | None:
         fitted_line = self.about.get("sketch")
         return fitted_line and Sketch.from_json(fitted_line, self.spec.vae.latent_channels)
-
-
-def batches(seeds: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    """Consecutive runs of at most `size` seeds."""
-    return (seeds[at : at + size] for at in range(0, len(seeds), size))
 
 
 def _short(dtype: torch.dtype) -> str:

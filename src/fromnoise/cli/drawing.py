@@ -109,7 +109,7 @@ class Run:
 
     def draw(self, requests: Sequence[GenerateRequest]) -> None:
         """Draw request by request, and as many seeds at a time as the pipeline would take."""
-        from fromnoise.pipeline import BATCH, batches
+        from fromnoise.drawing.course import BATCH, batches
 
         size = 1 if self.pipe.exact else BATCH
         jobs = [replace(r, seeds=tuple(seeds)) for r in requests for seeds in batches(r.seeds, size)]

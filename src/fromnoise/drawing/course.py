@@ -1,6 +1,7 @@
 """How a drawing goes: the noise it starts with, the levels on its way, and what is asked at each of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,13 @@ from fromnoise.noise.samplers import Denoise
 from fromnoise.noise.schedule import Schedule
 from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
+
+BATCH: Final = 4  # pictures at a time, where they need not be exact
+
+
+def batches(seeds: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Consecutive runs of at most `size` seeds."""
+    return (seeds[at : at + size] for at in range(0, len(seeds), size))
 
 
 def start(
