@@ -45,7 +45,7 @@ def memory(name: str) -> int:
 def load_once(path: Path, dtype: str) -> dict[str, float]:
     """Load, without anything that a picture does not need."""
     began = perf_counter()
-    from fromnoise.pipeline import load
+    from fromnoise.loading import load
 
     imported, before, busy = perf_counter(), memory("VmRSS"), process_time()
     pipe = load(path, dtype=dtype, prediction="eps")
@@ -64,7 +64,8 @@ def load_once(path: Path, dtype: str) -> dict[str, float]:
 
 def switch(path: Path, other: Path, dtype: str) -> dict[str, float]:
     """One model, then another, then none; every number of both is looked at."""
-    from fromnoise.pipeline import Pipeline, load
+    from fromnoise.loading import load
+    from fromnoise.pipeline import Pipeline
 
     def used(path: Path) -> Pipeline:
         pipe = load(path, dtype=dtype, prediction="eps")

@@ -13,12 +13,13 @@ PACKAGE = Path(fromnoise.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = {
-    **dict.fromkeys(("durable", "errors", "events", "names", "request", "specs", "version"), 0),
+    **dict.fromkeys(("checks", "durable", "errors", "events", "names", "request", "specs", "version"), 0),
     **dict.fromkeys(("nets", "text", "noise", "images", "world"), 1),
     **dict.fromkeys(("weights", "engine", "reading", "drawing"), 2),
     **dict.fromkeys(("pipeline", "train", "score"), 3),
-    **dict.fromkeys(("server", "fleet"), 4),
-    "cli": 5,
+    "loading": 4,
+    **dict.fromkeys(("server", "fleet"), 5),
+    "cli": 6,
 }
 ROOF = 9  # __init__ and __main__ may see everything
 LATE = {("request.py", "images")}  # a result shows and saves itself, once somebody asks

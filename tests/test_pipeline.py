@@ -14,9 +14,10 @@ from fromnoise.drawing.course import batches, entered_at
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError, SpecError
 from fromnoise.events import Decoded, Denoised, Encoded, Finished, Loaded
 from fromnoise.images.sketch import Sketch
+from fromnoise.loading import load
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
 from fromnoise.noise.samplers import SAMPLERS
-from fromnoise.pipeline import Pipeline, load
+from fromnoise.pipeline import Pipeline
 from fromnoise.request import GenerateRequest, Picture
 from fromnoise.specs import SDXL
 from fromnoise.weights.native import Parts

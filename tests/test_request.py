@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fromnoise.checks import MAX_SEED, MAX_SIDE
 from fromnoise.errors import RequestError
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
-from fromnoise.request import CHECKS, MAX_SEED, MAX_SIDE, AdapterUse, FilledRequest, GenerateRequest, Picture
+from fromnoise.request import CHECKS, AdapterUse, FilledRequest, GenerateRequest, Picture
 from fromnoise.specs import Defaults
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -18,7 +18,7 @@ from benchmarks.peers.question import questions, walk
 @torch.inference_mode()
 def write(job: Job) -> None:
     """One answer of the U-Net; the latents of a short drawing, and its pixels."""
-    from fromnoise.pipeline import load  # here, since peers read what is written, and need no pipeline
+    from fromnoise.loading import load  # here, since peers read what is written, and need no pipeline
 
     pipe = load(job.single, dtype="float32", engine="plain", prediction="eps")
     ask = next(questions(job.size))

@@ -21,13 +21,14 @@ from fromnoise.version import VERSION as __version__
 if TYPE_CHECKING:
     from fromnoise.images.metadata import read_request
     from fromnoise.images.pixels import read_picture
+    from fromnoise.loading import load
     from fromnoise.noise.samplers import SAMPLERS
-    from fromnoise.pipeline import Pipeline, load
+    from fromnoise.pipeline import Pipeline
 
 _LATE = {
     "Pipeline": "fromnoise.pipeline",
     "SAMPLERS": "fromnoise.noise.samplers",
-    "load": "fromnoise.pipeline",
+    "load": "fromnoise.loading",
     "read_picture": "fromnoise.images.pixels",
     "read_request": "fromnoise.images.metadata",
 }

@@ -24,8 +24,9 @@ from on_disk import (
 from safetensors.torch import load_file, save_file
 
 from fromnoise.errors import WeightsError
+from fromnoise.loading import load
 from fromnoise.nets.diffusion import UNet
-from fromnoise.pipeline import Pipeline, load
+from fromnoise.pipeline import Pipeline
 from fromnoise.specs import SD15
 from fromnoise.weights.layouts import folder_spec
 from fromnoise.weights.model_loader import load_model

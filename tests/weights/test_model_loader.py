@@ -8,7 +8,7 @@ from on_disk import same
 
 from fromnoise import weights
 from fromnoise.errors import RequestError, StorageError, WeightsError
-from fromnoise.pipeline import load
+from fromnoise.loading import load
 from fromnoise.specs import TINY
 from fromnoise.weights import model_loader
 from fromnoise.weights.model_loader import find_device, find_dtype, load_model

@@ -25,7 +25,7 @@ from on_disk import (
 
 from fromnoise.cli.app import app
 from fromnoise.errors import WeightsError
-from fromnoise.pipeline import load
+from fromnoise.loading import load
 from fromnoise.specs import SD15, SDXL
 from fromnoise.weights.model_loader import load_model
 

@@ -83,7 +83,7 @@ def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":
     """A model, ready to draw."""
     import torch
 
-    from fromnoise.pipeline import load
+    from fromnoise.loading import load
 
     if asked.threads:
         torch.set_num_threads(asked.threads)

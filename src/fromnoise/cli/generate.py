@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from fromnoise.checks import MAX_PICTURES
 from fromnoise.cli.app import COMMANDS
 from fromnoise.cli.commands import Command
 from fromnoise.cli.drawing import draw_all
 from fromnoise.cli.options import SYNONYMS, Asked, drawing_options, ours, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError
-from fromnoise.request import MAX_PICTURES, GenerateRequest
+from fromnoise.request import GenerateRequest
 
 STDIN = "-"
 KNOWN_AS = "Other programs' names for these work too: " + ", ".join(f"--{name}" for name in SYNONYMS)

@@ -69,7 +69,7 @@ def scored(options: Mapping[str, Any]) -> "Report":
     request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
     import torch
 
-    from fromnoise.pipeline import load
+    from fromnoise.loading import load
     from fromnoise.score import Report, Settings, load_oracle, score
 
     if options["threads"]:

@@ -13,8 +13,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from fromnoise.checks import MAX_SIDE, SIDE_STEP
 from fromnoise.errors import RequestError, StorageError
-from fromnoise.request import MAX_SIDE, SIDE_STEP, Picture
+from fromnoise.request import Picture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from fromnoise.checks import text
 from fromnoise.errors import RequestError
-from fromnoise.request import text
 from fromnoise.train.pictures.examples import Layout, Told
 from fromnoise.train.pictures.finding import SIDECARS, Item
 from fromnoise.train.pictures.places import Place
