@@ -4,7 +4,7 @@ FUZZ_SECONDS ?= 600
 PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help draw test test-slow fuzz check bench bench-peers setup clean
+.PHONY: help draw test test-slow test-gpu fuzz check bench bench-peers bench-gpu setup clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,6 +21,9 @@ test: .venv/dev  ## set up if needed, and run the checks and the tests
 test-slow: .venv/dev  ## the tests that take minutes: full-size networks against diffusers
 	$(PY) -m pytest -m slow
 
+test-gpu: .venv/dev  ## the tests that need a CUDA device, and torch with CUDA
+	$(PY) -m pytest -m gpu -rs
+
 fuzz: .venv/dev  ## damaged files of weights without end: make fuzz FUZZ_SECONDS=3600
 	$(PY) tests/weights/fuzzing.py --seconds $(FUZZ_SECONDS)
 
@@ -34,6 +37,9 @@ bench: .venv/core  ## measure: whole processes, beside what Python and torch nee
 
 bench-peers: .venv/bench  ## measure beside diffusers, OpenVINO and stable-diffusion.cpp; needs a quiet hour
 	$(PY) -m benchmarks.peers --picture --write --json runs/peers/results.json
+
+bench-gpu: .venv/dev  ## measure a graphics card beside diffusers: prints a table
+	$(PY) -m benchmarks.gpu
 
 setup: .venv/dev  ## set up for development
 

@@ -16,8 +16,8 @@ FLOORS = {
     **dict.fromkeys(("checks", "durable", "errors", "events", "names", "request", "specs", "version"), 0),
     **dict.fromkeys(("nets", "text", "noise", "images", "world"), 1),
     **dict.fromkeys(("weights", "engine", "reading", "drawing"), 2),
-    **dict.fromkeys(("pipeline", "train", "score"), 3),
-    "loading": 4,
+    **dict.fromkeys(("pipeline", "score"), 3),
+    **dict.fromkeys(("loading", "train"), 4),
     **dict.fromkeys(("server", "fleet"), 5),
     "cli": 6,
 }

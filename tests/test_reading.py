@@ -64,7 +64,9 @@ def test_each_encoder_gets_its_own_padding(build: Build, monkeypatch: pytest.Mon
     read = reader(family(6), build)
     seen: list[Any] = []
     forward = TextTransformer.forward
-    monkeypatch.setattr(TextTransformer, "forward", lambda self, ids: seen.append(ids) or forward(self, ids))
+    monkeypatch.setattr(
+        TextTransformer, "forward", lambda self, ids, *more: seen.append(ids) or forward(self, ids, *more)
+    )
     read("a red house", "", FACTS)
     (first, second) = (ids[1].tolist() for ids in seen)
     assert first[:5] == second[:5]

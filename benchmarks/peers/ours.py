@@ -1,20 +1,21 @@
 """fromnoise: the one place where the harness says how our own networks are made fast."""
 
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.peers.job import Found
 from benchmarks.peers.networks import Networks
 from benchmarks.peers.question import Decode, Predict
 from fromnoise.engine.memory import kept_memory
-from fromnoise.engine.transforms import hastened
+from fromnoise.engine.transforms import hastened, quantized
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.native import Parts
 
 DTYPE = torch.bfloat16
+N = TypeVar("N", bound=nn.Module)
 
 
 class Ours(Networks):
@@ -25,7 +26,7 @@ class Ours(Networks):
     @cached_property
     def parts(self) -> Parts:
         """The plain networks, as `load` makes them."""
-        return load_model(self.job.single, dtype=DTYPE, prediction="eps")
+        return load_model(self.job.single, dtype=DTYPE, prediction="eps", shelved=True)
 
     def first(self) -> Found:
         """As in a drawing, which keeps the memory that it frees."""
@@ -39,7 +40,7 @@ class Ours(Networks):
 
     def unet(self) -> Predict:
         """As the pipeline asks it."""
-        network = hastened(self.parts.unet)
+        network = self.fast(self.parts.unet)
 
         def predict(latents: Tensor, times: Tensor, context: Tensor) -> Tensor:
             return network(latents[:1].to(DTYPE), times[:1], context.to(DTYPE))  # two texts, one picture
@@ -48,5 +49,17 @@ class Ours(Networks):
 
     def decoder(self) -> Decode:
         """The same."""
-        network = hastened(self.parts.decoder)
+        network = self.fast(self.parts.decoder)
         return lambda z: network(z.to(DTYPE))
+
+    def fast(self, network: N) -> N:
+        """As the pipeline makes it with engine "auto"."""
+        return hastened(network)
+
+
+class OurBytes(Ours):
+    """The same with engine "int8"."""
+
+    def fast(self, network: N) -> N:
+        """Its large products of bytes."""
+        return quantized(network)

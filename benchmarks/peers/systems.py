@@ -34,6 +34,9 @@ class System:
 
 SYSTEMS: Final[Mapping[str, System]] = {
     "fromnoise": System("fromnoise, bf16", "ours", "Ours", options=("--dtype", "bfloat16")),
+    "fromnoise-int8": System(
+        "fromnoise, int8", "ours", "OurBytes", options=("--dtype", "bfloat16", "--engine", "int8")
+    ),
     "diffusers": System("diffusers, bf16", "with_diffusers", "Diffusers", ("diffusers",)),
     "compiled": System("diffusers, bf16, compiled", "with_diffusers", "Compiled", ("diffusers", "g++")),
     "openvino": System("OpenVINO, bf16", "with_openvino", "OpenVino", ("openvino", "diffusers")),

@@ -20,6 +20,8 @@ MAX_PICTURES: Final = 1024
 MAX_TEXT: Final = 20_000  # characters; a text transformer reads about 300
 MAX_SCALE: Final = 100.0  # of an adapter, either way
 MAX_ADAPTERS: Final = 64
+MAX_MERGE: Final = 0.75  # one token of each four is what others are merged into
+MAX_REUSE: Final = 20  # steps; Source: Ma et al. 2023, table 2 (arXiv:2312.00858)
 
 Check = Callable[[Any], Any]
 

@@ -15,6 +15,7 @@ class Loaded:
     device: str
     dtype: str
     seconds: float  # that loading took, before this run began
+    note: str = ""  # what the user should know of where the model is
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from fromnoise.engine.precision import native_dtype
-from fromnoise.errors import RequestError, did_you_mean
-from fromnoise.pipeline import ENGINES, Pipeline
+from fromnoise.engine.placing import CARDS, check, placed
+from fromnoise.engine.plan import memory_of
+from fromnoise.engine.precision import native_dtype, painting_dtype
+from fromnoise.engine.transforms import INT8, check_int8
+from fromnoise.errors import RequestError
+from fromnoise.pipeline import Pipeline
 from fromnoise.specs import Prediction
 from fromnoise.weights.library import find_model
-from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dtype, load_model
+from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dtype, load_model, model_file
 
 
 def load(
@@ -20,6 +23,8 @@ def load(
     dtype: str = "auto",
     engine: str = "auto",
     *,
+    offload: str = "auto",
+    memory: str | int = "auto",
     prediction: Prediction | None = None,
     ema: bool = False,
     vae: str | os.PathLike[str] | None = None,
@@ -33,25 +38,43 @@ def load(
     `vae`: take the autoencoder from another file or folder; `variant`: such as "fp16", of a diffusers folder
     `folders`: where names are looked up; else our models' folder, and Hugging Face's usual cache
     Units:  dtype "auto" is what the device calculates with best: on a CPU bfloat16 or float32, on a GPU
-            float16; our own small model's is float32 on a CPU. device "auto" is a GPU if there is one
-            engine "auto" makes the networks fast where we know how, "plain" leaves them as they are
+            bfloat16 or float16; our own small model's is float32 on a CPU, float16 elsewhere. Beside a U-Net
+            in float16, others' autoencoders are float32. device "auto" is a GPU if there is one
+            engine "auto" makes the networks fast where we know how, "plain" leaves them as they are;
+            "compiled" (CUDA) has torch's compiler make them anew: minutes at first
+            "int8" (CPU) calculates large products with bytes, sooner; it changes the picture a little
+            memory (CPU): "auto" is what is free, "low" as little as can be, "4GB" or bytes no more than that:
+            where it is short, texts are read one at a time, and weights made ready at each use
+            offload (CUDA): "none" keeps everything on the card, "model" the network at work, "blocks" of the
+            U-Net only two blocks; "auto" looks at the free memory
     Raises: RequestError, StorageError, WeightsError
     """
     began = perf_counter()
-    if engine not in ENGINES:
-        raise RequestError({"engine": f"{engine!r} is unknown; {did_you_mean(engine, ENGINES)}"})
     place = find_device(device)
+    check(place, engine, offload)
+    budget = memory_of(memory)
+    if budget != AUTO and place.type != "cpu":
+        raise RequestError({"memory": f"it is planned on a CPU, not on {place.type}"}, hint="see offload")
     is_ours = path_or_name in (None, EMBEDDED)
+    number = native_dtype(place) if dtype == AUTO and not is_ours else find_dtype(dtype, place)
+    if engine == INT8:
+        check_int8(place, number)
     source = path_or_name if is_ours else find_model(path_or_name, folders)
     parts = load_model(
         source,
-        device=place,
-        dtype=native_dtype(place) if dtype == AUTO and not is_ours else find_dtype(dtype, place),
+        device="cpu" if place.type == CARDS else place,  # until it is known what fits
+        shelved=engine in (AUTO, INT8) and place.type == "cpu",
+        dtype=number,
         prediction=prediction,
         ema=ema,
         vae=None if vae is None else find_model(vae, folders, role="VAE"),
         variant=variant,
     )
-    pipeline = Pipeline.of(parts, engine)
+    if place.type != "cpu" and not is_ours:
+        for network in (parts.encoder, parts.decoder):
+            network.to(painting_dtype(next(network.parameters()).dtype))
+    placing = placed(dict(parts.modules()), parts.spec, place, engine, offload)
+    pipeline = Pipeline.of(parts, engine, placing)
     pipeline.wardrobe.folders = folders
-    return replace(pipeline, load_seconds=perf_counter() - began)
+    pipeline.wardrobe.model = model_file(source)
+    return replace(pipeline, memory=budget, load_seconds=perf_counter() - began)

@@ -7,6 +7,12 @@ from fromnoise.errors import RequestError, did_you_mean
 SAMPLER_NAMES = ("ddpm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "lcm")
 SPACING_NAMES = ("karras", "exponential", "leading", "linspace", "trailing", "uniform")
 WORLD_NAMES = ("small", "full")
+PRESET_NAMES = ("brisk", "quick", "hasty")
+
+UNSTEADY: Mapping[str, str] = {  # samplers that cannot reuse what the step before calculated, and why
+    "heun": "heun asks twice a step, and its second answer would repeat the first one's",
+    "lcm": "lcm begins anew at every step, so nothing of the step before fits",
+}
 
 # what users type (in lower case) -> our sampler, and the spacing where the name implies one
 SAMPLER_ALIASES: Mapping[str, tuple[str, str | None]] = {

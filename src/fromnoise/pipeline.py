@@ -13,9 +13,13 @@ from torch import Tensor
 
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import BATCH, batches, follow, kept, refined, start
+from fromnoise.drawing.finite import check_finite
 from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
 from fromnoise.engine.memory import kept_memory
-from fromnoise.engine.transforms import hastened
+from fromnoise.engine.placing import Placing, faster, whole
+from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan, weights_of
+from fromnoise.engine.shortcuts import shortened
+from fromnoise.engine.thrift import Thrift
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError
 from fromnoise.events import Decoded, Denoised, Encoded, Event, Finished, Loaded
 from fromnoise.images.pixels import fitted, to_pictures, to_pixels
@@ -26,7 +30,7 @@ from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.nets.latents import scale_latents, unscale_latents
 from fromnoise.noise.denoiser import NetworkDenoiser, Process
-from fromnoise.noise.samplers import SAMPLERS, Denoise, Step
+from fromnoise.noise.samplers import SAMPLERS, Denoise
 from fromnoise.noise.schedule import Schedule
 from fromnoise.noise.seeds import PerImageNoise
 from fromnoise.reading import Facts, Reader, Reading
@@ -34,12 +38,12 @@ from fromnoise.request import AdapterUse, FilledRequest, GenerateRequest, Genera
 from fromnoise.specs import ModelSpec
 from fromnoise.text.tokenizer import Tokenizer
 from fromnoise.weights.adapters import Adapter
+from fromnoise.weights.embeddings import Embedding, open_embedding
 from fromnoise.weights.native import Parts
+from fromnoise.weights.shelved import is_shelved
 from fromnoise.weights.wardrobe import Wardrobe
 
 SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded no larger than this
-
-ENGINES: Final = ("auto", "plain")  # networks made fast where we know how, or as they are
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,16 +58,19 @@ class Pipeline:
     process: Process
     wardrobe: Wardrobe  # the adapters: `attach`, `detach`
     engine: str = "auto"
+    placing: Placing | None = None  # on a graphics card
+    memory: Memory = AUTO  # that drawing on a CPU may take
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     digest: Callable[[], str] = str  # asks for `model_hash`
     load_seconds: float = 0.0
     exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
 
     @classmethod
-    def of(cls, parts: Parts, engine: str = "auto") -> "Pipeline":
+    def of(cls, parts: Parts, engine: str = "auto", placing: Placing | None = None) -> "Pipeline":
         """Make a pipeline from a model's parts; exact on a CPU, in batches elsewhere.  Raises: SpecError"""
         spec = parts.spec
         kind_of(spec)  # refuses what we cannot draw with
+        placing = placing or whole(parts.unet)
         tokenizers = tuple(map(Tokenizer.from_json, parts.tokenizers))
         return cls(
             spec=spec,
@@ -72,11 +79,12 @@ class Pipeline:
             encoder=parts.encoder,
             decoder=parts.decoder,
             process=Process.of(spec),
-            wardrobe=Wardrobe(spec, dict(parts.modules())),
+            wardrobe=Wardrobe(spec, dict(parts.modules()), parts.digest),
             engine=engine,
+            placing=placing,
             about=parts.about,
             digest=parts.digest,
-            exact=next(parts.unet.parameters()).device.type == "cpu",
+            exact=placing is None and next(parts.unet.parameters()).device.type == "cpu",
         )
 
     @property
@@ -114,6 +122,25 @@ class Pipeline:
     def detach(self, name: str | None = None) -> None:
         """Take the adapter of this name off, or all: every weight is the very one from before."""
         self.wardrobe.detach(name)
+
+    def with_embeddings(self, *embeddings: Embedding | str | os.PathLike[str]) -> "Pipeline":
+        """This very model, and in its prompts these words (textual inversion): files, or what they hold.
+
+        Raises: RequestError, StorageError; WeightsError if one is made for another model
+        """
+        opened = [e if isinstance(e, Embedding) else open_embedding(e) for e in embeddings]
+        words = {each.word: each.fitted(self.spec) for each in opened}
+        if len(words) < len(opened):
+            raise RequestError(
+                {"embeddings": "two are called alike"}, hint="rename one: --embedding WORD=FILE"
+            )
+        return replace(self, reader=self.reader.taught(words))
+
+    @property
+    def learnt_words(self) -> set[str]:
+        """What embeddings and attached adapters were taught in training here."""
+        worn = (word for adapter, _ in self.wardrobe.networks.on for word in adapter.words)
+        return {*worn, *(word.lower() for word in self.reader.taught_words)}
 
     def __repr__(self) -> str:
         return f"Pipeline({self.spec.name!r} on {self.device}, {_short(self.dtype)})"
@@ -163,15 +190,18 @@ class Pipeline:
         """
         began = perf_counter()
         full = self.settled(request, picture, mask, refiner)
-        yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds)
+        thrift = Thrift(self.planned(full, picture, refiner), lambda: (self._fast_unet, self._fast_decoder))
+        note = self.placing.note if self.placing else ""
+        yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds, note)
         try:
             with kept_memory():
-                pictures = yield from self._draw(full, picture, mask, refiner, began)
+                pictures = yield from self._draw(full, picture, mask, refiner, thrift, began)
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            size = f"{full.width}x{full.height}"
-            raise OutOfMemory(f"{size} pixels do not fit on {self.device}", hint="draw smaller") from error
+            hint = "draw smaller" if self.placing is None else self.placing.hint(len(full.seeds))
+            problem = f"{full.width}x{full.height} pixels do not fit on {self.device}"
+            raise OutOfMemory(problem, hint=hint) from error
         finally:
             self.wardrobe.wear(None)
         yield Finished(
@@ -183,10 +213,15 @@ class Pipeline:
                 model_hash=self.model_hash,
                 refiner=refiner.spec.name if refiner else "",
                 refiner_hash=refiner.model_hash if refiner else "",
-                given=given(full, self.spec, picture, mask) + (("refiner",) if refiner else ()),
+                given=given(full, self.spec, picture, mask) + self._beside(full, refiner),
                 enlarge=self.spec.defaults.enlarge,
             )
         )
+
+    def _beside(self, request: FilledRequest, refiner: "Pipeline | None") -> tuple[str, ...]:
+        """What else a drawing depends on: another model, files of words."""
+        words = self.reader.says_taught(request.prompt, request.negative)
+        return (*(("refiner",) if refiner else ()), *(("embedding",) if words else ()))
 
     def _draw(
         self,
@@ -194,6 +229,7 @@ class Pipeline:
         picture: Picture | None,
         mask: Picture | None,
         refiner: "Pipeline | None",
+        thrift: Thrift,
         began: float,
     ) -> Generator[Event, None, tuple[Picture, ...]]:
         if picture is not None and request.strength == 0:
@@ -206,22 +242,22 @@ class Pipeline:
             window=reading.window,
             cut=reading.cut,
             negative_cut=reading.negative_cut,
-            strangers=self.reader.strangers(request.prompt, self.about.get("words", ())),
+            strangers=self.reader.strangers(request.prompt, self.about.get("words", ()), self.learnt_words),
             seconds=perf_counter() - began,
         )
-
         canvas = Canvas.of(request, picture, mask, self.spec, self._to_latents)
-        late = None if refiner is None else partial(refiner._follow, request, refiner.read(request))
+        late = None if refiner is None else partial(refiner._follow, request, refiner.read(request), thrift)
+        thrift.begin()
         drawn: tuple[Picture, ...] = ()
-        for seeds in batches(request.seeds, 1 if self.exact else BATCH):
+        for seeds in batches(request.seeds, self.at_once(request)):
             noise = PerImageNoise(seeds)
             x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
-            denoise = self._follow(request, reading, len(seeds), canvas.beside)
+            denoise = self._follow(request, reading, thrift, len(seeds), canvas.beside)
             denoise = kept(canvas, refined(request, self.schedule, denoise, late and late(len(seeds))))
             self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x
-                self._check(step, seeds, len(sigmas) - 1)
+                check_finite(step, seeds, len(sigmas) - 1, self.dtype)
                 yield Denoised(
                     step=step.index + 1,
                     of=len(sigmas) - 1,
@@ -233,7 +269,8 @@ class Pipeline:
                     previews=partial(self.preview, step.x0, seeds),
                 )
                 self.wardrobe.wear(request.adapters)
-            done = canvas.finished(self.decode(x, seeds))
+            with thrift.decoding():
+                done = canvas.finished(self.decode(x, seeds))
             yield Decoded(len(drawn), done, perf_counter() - began)
             drawn += done
         return drawn
@@ -249,7 +286,7 @@ class Pipeline:
 
         Raises: RequestError; StorageError, WeightsError if an adapter cannot be had
         """
-        request = replace(request, adapters=self.wardrobe.settled(request.adapters))
+        request = self.wardrobe.filled(request)
         if refiner is None:
             return settled(request, self.spec, picture, mask, self.reads)
         check_refiner(self.spec, refiner.spec)
@@ -274,41 +311,51 @@ class Pipeline:
             request.prompt, request.negative, Facts.of(request), zero_negative=request.zero_negative
         )
 
+    def planned(
+        self, request: FilledRequest, picture: Picture | None = None, refiner: "Pipeline | None" = None
+    ) -> MemoryPlan | None:
+        """What a request takes of a CPU's memory, None elsewhere, and what is done.  Raises: OutOfMemory"""
+        if self.device.type != "cpu":
+            return None
+        beside = self.wardrobe.changed(request.adapters) + (weights_of(refiner.spec) if refiner else 0)
+        load = Load.of(self.spec, self.dtype.itemsize, self.engine, is_shelved(self.unet), beside)
+        return plan(load, request, self.memory, picture=picture is not None)
+
     def _follow(
-        self, request: FilledRequest, reading: Reading, count: int, beside: Tensor | None = None
+        self, request: FilledRequest, said: Reading, thrift: Thrift, count: int, beside: Tensor | None = None
     ) -> Denoise[Tensor]:
         """The network with its text bound, guided as the request says."""
-        denoiser = NetworkDenoiser(self._fast_unet, self.process, self.dtype)
-        cond, uncond = (replace(cond, beside=beside).expand(count) for cond in (reading.cond, reading.uncond))
+        unet = thrift.asked(partial(shortened, self._fast_unet, request, self.spec.vae.factor))
+        denoiser = NetworkDenoiser(unet, self.process, self.dtype)
+        cond, uncond = (replace(cond, beside=beside).expand(count) for cond in (said.cond, said.uncond))
         return follow(request, self.spec, denoiser, cond, uncond)
 
     def _blank(self, request: FilledRequest, count: int) -> Tensor:
         """Latents of the request's size, which hold nothing yet."""
-        height, width = (side // self.spec.vae.factor for side in (request.height, request.width))
-        return torch.empty(count, self.spec.vae.latent_channels, height, width, device=self.device)
-
-    def _check(self, step: Step[Tensor], seeds: Sequence[int], of: int) -> None:
-        fine = cast(list[bool], step.x.isfinite().flatten(1).all(dim=1).tolist())
-        if not all(fine):
-            where = f"step {step.index + 1} of {of} (sigma {step.sigma:.4g})"
-            problem = f"the latents of seed {seeds[fine.index(False)]} are not finite after {where}"
-            hint = "try dtype float32" if self.dtype != torch.float32 else "are the weights damaged?"
-            raise NonFiniteError(problem, hint=hint)
+        sides = (side // self.spec.vae.factor for side in (request.height, request.width))
+        return torch.empty(count, self.spec.vae.latent_channels, *sides, device=self.device)
 
     @cached_property
     def _fast_unet(self) -> UNet:
-        return hastened(self.unet) if self.engine == "auto" else self.unet
+        return faster(self.unet, self.engine, self.placing)
 
     @cached_property
     def _fast_decoder(self) -> Decoder:
-        return hastened(self.decoder) if self.engine == "auto" else self.decoder
+        return faster(self.decoder, self.engine, self.placing)
+
+    def at_once(self, request: FilledRequest) -> int:
+        """How many pictures are drawn in one batch: one where each has its own bytes, else what fits."""
+        if self.exact or self.placing is None:
+            return 1 if self.exact else BATCH
+        numbers = (next(network.parameters()).element_size() for network in (self.unet, self.decoder))
+        return self.placing.at_once(self.spec, request.width, request.height, max(numbers))
 
     # --- the parts, one at a time ---
 
     @property
     def device(self) -> torch.device:
-        """Where the U-Net is."""
-        return next(self.unet.parameters()).device
+        """Where the U-Net draws."""
+        return self.placing.card.device if self.placing else next(self.unet.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -328,8 +375,8 @@ class Pipeline:
     @torch.inference_mode()
     def decode(self, latents: Tensor, seeds: Sequence[int]) -> tuple[Picture, ...]:
         """Latents in the U-Net's units to pictures.  Raises: NonFiniteError"""
-        latents = unscale_latents(self.spec.vae, latents).to(next(self.decoder.parameters()).dtype)
-        pixels = self._fast_decoder(latents)
+        dtype = next(self.decoder.parameters()).dtype
+        pixels = self._fast_decoder(unscale_latents(self.spec.vae, latents).to(dtype))
         if not pixels.isfinite().all():
             raise NonFiniteError("the decoder's pixels are not finite", hint="try dtype float32")
         return to_pictures(pixels, seeds)
@@ -345,8 +392,8 @@ class Pipeline:
 
     @cached_property
     def _sketch(self) -> Sketch | None:
-        fitted_line = self.about.get("sketch")
-        return fitted_line and Sketch.from_json(fitted_line, self.spec.vae.latent_channels)
+        line = self.about.get("sketch")
+        return line and Sketch.from_json(line, self.spec.vae.latent_channels)
 
 
 def _short(dtype: torch.dtype) -> str:

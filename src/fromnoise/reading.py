@@ -1,7 +1,7 @@
 """Prompts to what the U-Net reads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -14,6 +14,7 @@ from fromnoise.nets.clip import TextTransformer
 from fromnoise.noise.denoiser import Conditioning
 from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
+from fromnoise.text.taught import TaughtTokenizer
 from fromnoise.text.tokenizer import Tokenizer
 
 Stranger = tuple[str, str | None]
@@ -72,6 +73,9 @@ class Reader:
     encoders: tuple[TextTransformer, ...]
     gives_pooled: bool
     numbers: int = 0  # about the picture, behind the pooled vector
+    taught_words: Mapping[str, Sequence[Tensor]] = field(
+        default_factory=dict[str, Sequence[Tensor]]
+    )  # beside its vocabulary: for each encoder the word's vectors
 
     @classmethod
     def of(
@@ -105,8 +109,8 @@ class Reader:
             for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True)
         ]
         states = [
-            encoder(torch.tensor(window.ids, device=encoder.tokens.weight.device))
-            for encoder, window in zip(self.encoders, windows, strict=True)
+            encoder(torch.tensor(window.ids, device=encoder.tokens.weight.device), learnt)
+            for encoder, window, learnt in zip(self.encoders, windows, self.beyond, strict=True)
         ]
         context: Tensor = torch.cat([state.context for state in states], dim=-1)
         pooled = states[-1].pooled
@@ -131,6 +135,33 @@ class Reader:
         )
 
     @property
+    def beyond(self) -> tuple[Tensor | None, ...]:
+        """For each encoder, the vectors of all words that it was taught beside its vocabulary, in a row."""
+        if not self.taught_words:
+            return (None,) * len(self.encoders)
+        words = self.taught_words.values()
+        return tuple(
+            torch.cat([vectors[place].to(encoder.tokens.weight) for vectors in words])
+            for place, encoder in enumerate(self.encoders)
+        )
+
+    def taught(self, words: Mapping[str, Sequence[Tensor]]) -> "Reader":
+        """The same, and these words beside those it knows (textual inversion); their vectors may learn.
+
+        Shapes: for each encoder (n, width)
+        Raises: RequestError for a name that cannot be a word
+        """
+        words = {**self.taught_words, **words}
+        counts = {word: len(vectors[0]) for word, vectors in words.items()}
+        tokenizers = tuple(TaughtTokenizer(tokenizer, counts) for tokenizer in self.tokenizers)
+        return replace(self, tokenizers=tokenizers, taught_words=words)
+
+    def says_taught(self, *texts: str) -> bool:
+        """Does one of these texts hold a word that it was taught?"""
+        first = self.tokenizers[0]
+        return isinstance(first, TaughtTokenizer) and any(map(first.says, texts))
+
+    @property
     def reads(self) -> set[str]:
         """Those fields of a request beside the prompt that are of use."""
         read = {"negative"}
@@ -146,10 +177,12 @@ class Reader:
         numbers = torch.tensor([facts.numbers(self.numbers, negative=negative) for negative in (True, False)])
         return time_features(numbers.flatten(), NUMBER_WIDTH).reshape(2, -1)
 
-    def strangers(self, prompt: str, known: Sequence[str]) -> tuple[Stranger, ...]:
+    def strangers(
+        self, prompt: str, known: Sequence[str], learnt: Collection[str] = ()
+    ) -> tuple[Stranger, ...]:
         """The words of a prompt that are not known, each once; () where it is not known what is known."""
         words = dict.fromkeys(word for word in self.tokenizers[0].words(prompt) if word.isalpha())
-        unseen = [word for word in words if known and word not in known]
+        unseen = [word for word in words if known and word not in known and word not in learnt]
         return tuple((word, next(iter(get_close_matches(word, known, n=1)), None)) for word in unseen)
 
 

@@ -10,7 +10,9 @@ from fromnoise.checks import (
     MAX_ADAPTERS,
     MAX_AESTHETIC,
     MAX_GUIDANCE,
+    MAX_MERGE,
     MAX_ORIGINAL,
+    MAX_REUSE,
     MAX_SCALE,
     MAX_STEPS,
     Check,
@@ -100,6 +102,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "strength": optional(number(0, 1)),
     "guidance_rescale": number(0, 1),
     "guidance_interval": optional(interval),
+    "merge": number(0, MAX_MERGE),
+    "reuse": whole(1, MAX_REUSE),
     "image_guidance": optional(number(0, MAX_GUIDANCE)),
     "refine_from": optional(number(0, 1)),
     "original_size": optional(pair(whole(1, MAX_ORIGINAL))),
@@ -130,6 +134,8 @@ class GenerateRequest:
     strength: float | None = None  # with a picture to start from: 0 returns it, 1 ignores it
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None  # guide only where sigma is in it: (low, high]
+    merge: float = 0.0  # this share of the finest places that look at each other does so as one with others
+    reuse: int = 1  # the U-Net's deep part is calculated at every so many steps, and reused in between
     image_guidance: float | None = None  # models that edit: how closely to keep to the picture
     refine_from: float | None = None  # with a refiner: the share of the way down after which it takes over
     original_size: tuple[int, int] | None = None  # SDXL: width and height before the training's scaling ...

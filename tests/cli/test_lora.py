@@ -1,6 +1,8 @@
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from conftest import FromNoise
 from fromnoise.images.metadata import read_request
 from fromnoise.nets.low_rank import with_low_rank
 from fromnoise.specs import TINY, ModelSpec
+from fromnoise.weights.adapter_terms import Terms
 from fromnoise.weights.adapter_writer import save_adapter
-from fromnoise.weights.adapters import Adapter
+from fromnoise.weights.adapters import Adapter, open_adapter
 from fromnoise.weights.native import Parts
 
 FAST = ("--steps", "2", "--size", "16x24", "--seed", "5")
@@ -64,6 +67,26 @@ def test_a_replay_finds_the_same_file_or_says_so(
     (tmp_path / "others" / "ink.safetensors").write_bytes(ink.with_name("oil.safetensors").read_bytes())
     other = fromnoise("replay", "red-house-5.png", "--model", model, "--models-dir", tmp_path / "others")
     assert (other.code, "'ink' is another file now" in other.err) == (2, True)
+
+
+def test_the_embedded_model_knows_its_turbo(
+    fromnoise: FromNoise, embedded: Path, webui: Path, build: Callable[[ModelSpec], Parts]
+) -> None:
+    ink = open_adapter(webui / "models" / "Lora" / "ink.safetensors")
+    digest = sha256(embedded.read_bytes()).hexdigest()
+    turbo = replace(ink, metadata=Terms(made_for=digest, steps=3, guidance=1.0).metadata())
+    save_adapter(turbo, embedded.with_name("model.turbo.safetensors"), TINY)
+    for extra in ((), ("--models-dir", webui)):
+        asked = json.loads(fromnoise("a red house", "--lora", "turbo", *extra, "--dry-run").out)
+        assert (asked["steps"], asked["guidance"], asked["adapters"][0]["name"]) == (3, 1.0, "turbo")
+    drawn = fromnoise(
+        "a red house", "--lora", "turbo", "--size", "16x24", "--seed", "5", "--models-dir", webui
+    )
+    assert "--lora turbo:1 " in f"{drawn.again[0]} "
+    again, replayed = fromnoise(*shlex.split(drawn.again[0])[1:]), fromnoise("replay", drawn.paths[0])
+    pictures = {path.read_bytes() for path in (*drawn.paths, *again.paths, *replayed.paths)}
+    assert len(pictures) == 1
+    assert read_request(drawn.paths[0]).steps == 3
 
 
 def test_settings_are_shown_without_drawing(fromnoise: FromNoise, model: Path, webui: Path) -> None:

@@ -81,7 +81,7 @@ def test_every_field_of_a_request_can_be_repeated() -> None:
         **{"negative": "snow", "width": 64, "height": 80, "steps": 7, "guidance": 3.5, "strength": 0.5},
         **{"sampler": "ddim", "spacing": "leading", "guidance_rescale": 0.5, "guidance_interval": (0.5, 3.0)},
         **{"image_guidance": 1.25, "refine_from": 0.75, "original_size": (300, 200), "crop": (8, 0)},
-        **{"aesthetic": (7.0, 2.0), "zero_negative": True},
+        **{"aesthetic": (7.0, 2.0), "zero_negative": True, "merge": 0.5, "reuse": 3},
         **{"adapters": (AdapterUse("ink", 0.5), AdapterUse("b.pt", 1.0))},
     }
     request = GenerateRequest(prompt="a hill", seeds=(3,), **other)

@@ -43,6 +43,7 @@ def rehearse(folder: Path, preset: Preset) -> Rehearsal:
     assert list(stages.cache_latents(folder, preset)) == [32, 64]
     stages.measure_latents(folder, preset)
     told["unet"] = list(stages.train_unet(folder, preset))
+    told["turbo"] = list(stages.train_turbo(folder, preset))
     card = stages.assemble(folder, folder / "model.safetensors", preset)
     return Rehearsal(folder, folder / "model.safetensors", card, told, preset)
 

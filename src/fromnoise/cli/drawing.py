@@ -9,8 +9,9 @@ from fromnoise.cli.models import model_folders
 from fromnoise.cli.naming import again, check_target, target
 from fromnoise.cli.options import MODEL_FIELDS, Asked
 from fromnoise.cli.screen import Screen
+from fromnoise.cli.sooner import check_sooner, clock_of, sooner
 from fromnoise.events import Denoised, Encoded, Finished, Loaded
-from fromnoise.request import GenerateRequest, GenerateResult, Picture
+from fromnoise.request import FilledRequest, GenerateRequest, GenerateResult, Picture
 
 if TYPE_CHECKING:
     from fromnoise.pipeline import Pipeline
@@ -21,6 +22,7 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
 
     `expect`: the SHA-256 of the model that drew this before, where it is known
     """
+    check_sooner(asked)
     for request in requests:
         check_target(target(asked.out, request.prompt))
     picture, mask = source(asked.image), mask_of(asked.mask)
@@ -30,16 +32,41 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
         special = {name: getattr(asked, name) for name in MODEL_FIELDS if name != "model"}
         pipe = opened(asked, asked.model, **special | {"ema": bool(asked.ema)})
         refiner = None if asked.refiner is None else opened(asked, asked.refiner)
+        pipe = taught(pipe, asked)
         pipe.wardrobe.keep_on(asked.adapters or ())  # once: for each picture it would take seconds each
     requests = [replace(request, adapters=None) for request in requests]
     if expect and pipe.model_hash not in ("", expect):
         screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
+    requests = sooner(
+        requests, asked, screen, pipe, refiner, lambda request: pipe.settled(request, picture, mask, refiner)
+    )
     if asked.dry_run:
         for request in requests:
-            screen.record(pipe.settled(request, picture, mask, refiner).to_json())
+            full = pipe.settled(request, picture, mask, refiner)
+            screen.record(full.to_json() | {"predicted": predicted(pipe, full, picture, refiner)})
         return
     with screen.progress("drawing"):
         Run(pipe, asked, screen, picture, mask, refiner).draw(requests)
+
+
+def predicted(
+    pipe: "Pipeline", request: FilledRequest, picture: Picture | None, refiner: "Pipeline | None"
+) -> dict[str, float]:
+    """What drawing will take: seconds, and on a CPU gigabytes of the whole process.  Raises: OutOfMemory"""
+    plan = pipe.planned(request, picture, refiner)
+    clock = clock_of(pipe, refiner, request).forecast(request)
+    seconds = {"seconds": clock.total, "first step": clock.first, "step": clock.step, "decode": clock.decode}
+    found = {name: round(value, 2) for name, value in seconds.items()}
+    return found if plan is None else found | {"GB": round(plan.peak / 1e9, 2)}
+
+
+def taught(pipe: "Pipeline", asked: Asked) -> "Pipeline":
+    """With the words of the embeddings that are named."""
+    if not asked.embedding:
+        return pipe
+    from fromnoise.weights.embeddings import open_embedding
+
+    return pipe.with_embeddings(*(open_embedding(file, word) for word, file in asked.embedding))
 
 
 def source(path: Path | None) -> Picture | None:
@@ -65,17 +92,22 @@ def located(asked: Asked) -> Asked:
     if not asked.models_dir:
         return asked
     from fromnoise.weights.library import find_model
-    from fromnoise.weights.model_loader import EMBEDDED
+    from fromnoise.weights.model_loader import EMBEDDED, model_file
+    from fromnoise.weights.own_adapters import own_adapter
     from fromnoise.weights.wardrobe import find_adapter
 
     folders = model_folders(asked.models_dir)
-    uses = tuple(replace(use, name=str(find_adapter(use.name, folders))) for use in asked.adapters or ())
     named = {name: getattr(asked, name) for name in ("model", "refiner", "vae")}
     paths = {
         name: str(find_model(word, folders, role="VAE" if name == "vae" else "model"))
         for name, word in named.items()
         if word not in (None, EMBEDDED)
     }
+    model = model_file(paths.get("model"))  # its own adapters go by their names
+    uses = tuple(
+        use if own_adapter(model, use.name) else replace(use, name=str(find_adapter(use.name, folders)))
+        for use in asked.adapters or ()
+    )
     return replace(asked, **paths, adapters=uses or None, models_dir=())
 
 
@@ -87,8 +119,9 @@ def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":
 
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    device, dtype = asked.device or "cpu", asked.dtype or "auto"
-    return load(model, device, dtype, folders=model_folders(), **special)
+    device, dtype, engine = asked.device or "cpu", asked.dtype or "auto", asked.engine or "auto"
+    memory = asked.memory or "auto"
+    return load(model, device, dtype, engine, memory=memory, folders=model_folders(), **special)
 
 
 class Run:
@@ -109,14 +142,21 @@ class Run:
 
     def draw(self, requests: Sequence[GenerateRequest]) -> None:
         """Draw request by request, and as many seeds at a time as the pipeline would take."""
-        from fromnoise.drawing.course import BATCH, batches
+        from fromnoise.drawing.course import batches
 
-        size = 1 if self.pipe.exact else BATCH
-        jobs = [replace(r, seeds=tuple(seeds)) for r in requests for seeds in batches(r.seeds, size)]
+        jobs = [
+            replace(request, seeds=tuple(seeds))
+            for request in requests
+            for seeds in batches(request.seeds, self.at_once(request))
+        ]
         before = None
         for number, job in enumerate(jobs):
             self.draw_one(job, number, len(jobs), is_new=job.prompt != before)
             before = job.prompt
+
+    def at_once(self, request: GenerateRequest) -> int:
+        """How many pictures the pipeline would take in one batch."""
+        return self.pipe.at_once(self.pipe.settled(request, self.picture, self.mask, self.refiner))
 
     def draw_one(self, request: GenerateRequest, number: int, of: int, *, is_new: bool) -> None:
         """Draw one batch, told as it goes."""
@@ -124,6 +164,8 @@ class Run:
             match event:
                 case Loaded() if number == 0:
                     self.screen.say(f"{event.model} · {event.device} · {event.dtype}")
+                    if event.note:
+                        self.screen.say(event.note)
                 case Encoded() if is_new:
                     self.tell_losses(event, request.prompt)
                 case Denoised():
@@ -150,7 +192,8 @@ class Run:
         from fromnoise.world import unknown_words
 
         if self.asked.model in (None, EMBEDDED):
-            return unknown_words(prompt)
+            learnt = self.pipe.learnt_words
+            return [(word, near) for word, near in unknown_words(prompt) if word not in learnt]
         return [(word, [near] if near else []) for word, near in event.strangers]
 
     def keep(self, result: GenerateResult, request: GenerateRequest) -> None:

@@ -10,13 +10,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from fromnoise.errors import RequestError
-from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES
+from fromnoise.names import PRESET_NAMES, SAMPLER_NAMES, SPACING_NAMES
 from fromnoise.request import AdapterUse, GenerateRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 SEED_BITS: Final = 32  # of a seed we choose: short enough to type
 MAX_ENLARGE: Final = 16
+UNITS: Final = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600}  # of a duration, in seconds
 
 MODELS_VARIABLE: Final = "FROMNOISE_MODELS"  # folders, with a colon (on Windows a semicolon) between them
 
@@ -40,6 +41,9 @@ SYNONYMS: Final[Mapping[str, str]] = {
     "repeats": "count",
     "output": "out",
     "upscale": "enlarge",
+    "token-merging-ratio": "merge",
+    "tome-ratio": "merge",
+    "cache-interval": "reuse",
 }
 
 
@@ -48,6 +52,15 @@ def size(text: str) -> tuple[int, int]:
     if found := re.fullmatch(r"(\d+)[xX*×](\d+)", text.strip()):
         return int(found[1]), int(found[2])
     raise click.BadParameter(f"{text!r} is not WIDTHxHEIGHT, such as 128x96")
+
+
+def duration(text: str) -> float:
+    """Seconds: 30, 30s, 1.5min, 2m."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)", text.strip().lower())
+    seconds = float(found[1]) * UNITS.get(found[2], 0) if found else 0.0
+    if not seconds:
+        raise click.BadParameter(f"{text!r} is no time, such as 30s or 2min")
+    return seconds
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -64,6 +77,14 @@ def adapter(text: str) -> AdapterUse:
         return AdapterUse.of(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def embedding(text: str) -> tuple[str | None, Path]:
+    """A file of a word, and maybe what it is to be called: style=file.safetensors."""
+    word, sign, file = text.rpartition("=")
+    if not file or (sign and not word):
+        raise click.BadParameter(f"{text!r} is neither FILE nor WORD=FILE")
+    return (word, Path(file)) if sign and not Path(text).exists() else (None, Path(text))
 
 
 def any_given(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
@@ -124,6 +145,21 @@ REQUEST_OPTIONS = (
         help="Guide at these sigmas only.",
     ),
     click.option(
+        "--merge", type=float, metavar="R", help="Sooner: merge this share of alike places, 0 to 0.75."
+    ),
+    click.option("--reuse", type=int, metavar="N", help="Sooner: the coarse part at every Nth step only."),
+    click.option(
+        "--preset",
+        type=click.Choice(PRESET_NAMES),
+        help="Sooner, in what is left open: solver, steps, shortcuts.",
+    ),
+    click.option(
+        "--budget",
+        type=duration,
+        metavar="TIME",
+        help="Choose all that so that it fits: 30s, 2min.",
+    ),
+    click.option(
         "--image-guidance", type=float, metavar="G", help="Of models that edit: more keeps more; else 1.5."
     ),
     click.option("--refiner", metavar="PATH|NAME", help="Another model, which does the last steps."),
@@ -155,6 +191,14 @@ REQUEST_OPTIONS = (
         metavar="PATH|NAME[:SCALE]",
         help="Change the model by this adapter: LoRA, LoHa, LoKr; again for more.",
     ),
+    click.option(
+        "--embedding",
+        type=embedding,
+        multiple=True,
+        callback=any_given,
+        metavar="[WORD=]FILE",
+        help="Teach the prompt a word (textual inversion), by its file's name; again for more.",
+    ),
 )
 MODEL_OPTIONS = (
     click.option("--model", metavar="PATH|NAME", help="A file, a folder or a name; else the embedded model."),
@@ -177,10 +221,16 @@ OUTPUT_OPTIONS = (
     ),
     click.option("--device", metavar="NAME", help="cpu, cuda, mps or auto; else cpu."),
     click.option("--dtype", metavar="NAME", help="float32, bfloat16, float16 or auto."),
+    click.option(
+        "--engine",
+        metavar="NAME",
+        help="auto, plain, or int8: sooner on a CPU, the picture changes a little.",
+    ),
+    click.option("--memory", metavar="AMOUNT", help="Of the CPU: low, such as 4GB, or auto: what is free."),
     whole_option("--threads", low=1, help="CPU threads to use."),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object per picture, not its path."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
-    click.option("--dry-run", is_flag=True, help="Print the settings as JSON; draw nothing."),
+    click.option("--dry-run", is_flag=True, help="Print settings, seconds and GB as JSON; draw nothing."),
 )
 MODEL_FIELDS: Final = ("model", "prediction", "ema", "vae", "variant")
 REQUEST_FIELDS: Final = (
@@ -194,6 +244,8 @@ REQUEST_FIELDS: Final = (
     "strength",
     "guidance_rescale",
     "guidance_interval",
+    "merge",
+    "reuse",
     "image_guidance",
     "refine_from",
     "original_size",
@@ -221,6 +273,10 @@ class Asked:
     strength: float | None
     guidance_rescale: float | None
     guidance_interval: tuple[float, float] | None
+    merge: float | None
+    reuse: int | None
+    preset: str | None
+    budget: float | None
     mask: Path | None
     image_guidance: float | None
     refiner: str | None
@@ -230,6 +286,7 @@ class Asked:
     aesthetic: tuple[float, float] | None
     zero_negative: bool | None
     adapters: tuple[AdapterUse, ...] | None
+    embedding: tuple[tuple[str | None, Path], ...] | None
     out: Path | None
     force: bool
     enlarge: int | None
@@ -241,6 +298,8 @@ class Asked:
     variant: str | None
     device: str | None
     dtype: str | None
+    engine: str | None
+    memory: str | None
     threads: int | None
     as_json: bool
     quiet: bool
@@ -271,11 +330,14 @@ class Asked:
 
     def repeating(self, request: GenerateRequest, seed: int) -> dict[str, Any]:
         """The options of the command that draws one picture of this request again."""
-        names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, "device", "dtype")
+        names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, "device", "dtype", "engine", "memory")
         default = GenerateRequest(prompt="")
         fields = {name: getattr(request, name) for name in REQUEST_FIELDS if name != "adapters"}
         changed = {name: v for name, v in fields.items() if v != getattr(default, name)}
         changed["lora"] = list(map(str, self.adapters or ()))  # by the names that were typed
+        changed["embedding"] = [
+            f"{word}={file}" if word else str(file) for word, file in self.embedding or ()
+        ]
         return {"seed": seed, **changed, **{name: getattr(self, name) for name in names}}
 
 

@@ -11,6 +11,7 @@ from fromnoise.cli.drawing import draw_all
 from fromnoise.cli.info import made_by, record_in
 from fromnoise.cli.options import FILE, Asked, drawing_options, ours
 from fromnoise.cli.screen import Screen
+from fromnoise.cli.sooner import check_sooner
 from fromnoise.errors import RequestError
 from fromnoise.request import GenerateRequest
 
@@ -26,6 +27,7 @@ def command(png: Path, **options: Any) -> None:
     from fromnoise.images.metadata import read_request
 
     asked = Asked(**options)
+    check_sooner(asked, replays=True)
     found = read_request(png)
     request = replace(found, **asked.fields(), seeds=asked.seeds() if asked.seed else found.seeds)
     if request.strength not in (None, 1) and asked.image is None:

@@ -10,6 +10,16 @@ from fromnoise.cli.commands import Group
 from fromnoise.cli.following import Moment, follow
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
+from fromnoise.cli.train_own import (
+    album_options,
+    embedding,
+    is_run,
+    learn_whole,
+    lora,
+    only_for_pictures,
+    recipe,
+    threads_option,
+)
 from fromnoise.errors import RequestError, StorageError
 from fromnoise.names import WORLD_NAMES
 
@@ -21,17 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MODEL_FILE, ORACLE_FILE = "model.safetensors", "oracle.safetensors"
 ABOUT: Final = """Train a model in RUN_FOLDER, stage by stage: pool, tokenizer, oracle, vae, (decoder,) clip,
-latents, unet, assemble. A stage that was stopped, or killed, goes on where it was; Ctrl-C saves first."""
-
-
-def learning_rate(text: str) -> float:
-    """A number above 0, at most 1."""
-    try:
-        if 0 < (rate := float(text)) <= 1:
-            return rate
-    except ValueError:
-        pass
-    raise click.BadParameter(f"{text!r} is not a number above 0, and at most 1")
+latents, unet, (turbo,) assemble. Or teach a model your own pictures: unet, lora or embedding, and a FOLDER
+of them. What was stopped, or killed, goes on where it was; Ctrl-C saves first."""
 
 
 folder_argument = click.argument("folder", type=FILE, metavar="RUN_FOLDER")
@@ -43,12 +44,7 @@ world_option = click.option(
     show_default=True,
     help="The words of the scenes; give it at every stage.",
 )
-threads_option = whole_option("--threads", low=1, help="CPU threads to use.")
-recipe_options = (
-    whole_option("--steps", low=1, help="Train until this step."),
-    whole_option("--batch", low=1, help="Pictures a step."),
-    click.option("--lr", type=learning_rate, metavar="R", help="The learning rate at its highest."),
-)
+device_option = click.option("--device", metavar="NAME", help="cuda, or auto; else cpu.")
 
 
 def stage(function: F) -> F:
@@ -58,14 +54,7 @@ def stage(function: F) -> F:
     return function
 
 
-def recipe(function: F) -> F:
-    """What may be changed in a stage that takes steps."""
-    for option in reversed(recipe_options):
-        function = option(function)
-    return function
-
-
-@click.group(cls=Group, help=ABOUT)
+@click.group(cls=Group, commands=[lora, embedding], help=ABOUT)
 def command() -> None:
     """Train a model."""
 
@@ -101,6 +90,7 @@ def tokenizer(folder: Path, tiny: bool, world: str, threads: int | None) -> None
 @command.command
 @stage
 @recipe
+@device_option
 def oracle(folder: Path, **told: Any) -> None:
     """Train the checker, which names what a picture shows."""
     from fromnoise.train.stages import train_oracle
@@ -111,6 +101,7 @@ def oracle(folder: Path, **told: Any) -> None:
 @command.command
 @stage
 @recipe
+@device_option
 def vae(folder: Path, **told: Any) -> None:
     """Train the autoencoder between pixels and latents."""
     from fromnoise.train.stages import train_vae
@@ -121,6 +112,7 @@ def vae(folder: Path, **told: Any) -> None:
 @command.command
 @stage
 @recipe
+@device_option
 def decoder(folder: Path, **told: Any) -> None:
     """Go on with the decoder alone, if you like; after vae, at any time."""
     from fromnoise.train.stages import train_decoder
@@ -131,6 +123,7 @@ def decoder(folder: Path, **told: Any) -> None:
 @command.command
 @stage
 @recipe
+@device_option
 def clip(folder: Path, **told: Any) -> None:
     """Train the text encoder, against pictures."""
     from fromnoise.train.stages import train_clip
@@ -140,26 +133,57 @@ def clip(folder: Path, **told: Any) -> None:
 
 @command.command
 @stage
-def latents(folder: Path, tiny: bool, world: str, threads: int | None) -> None:
+@device_option
+def latents(folder: Path, tiny: bool, world: str, threads: int | None, device: str | None) -> None:
     """Encode every picture of the pool once, and measure mean and spread."""
     from fromnoise.train.handover import LATENTS, POOL
     from fromnoise.train.pool import open_pool
     from fromnoise.train.stages import cache_latents, measure_latents
 
     preset, of = begun(tiny, world, threads), len(open_pool(folder / POOL))
+    preset = preset.told("vae", device=device or preset.vae.device)
     follow("latents", cache_latents(folder, preset), lambda done: Moment(done, of))
     measure_latents(folder, preset)
     Screen().path(folder / LATENTS)
 
 
 @command.command
-@stage
+@click.argument("folder", type=FILE, metavar="FOLDER")
+@tiny_option
+@world_option
+@threads_option
 @recipe
-def unet(folder: Path, **told: Any) -> None:
-    """Train the network that draws."""
+@device_option
+@album_options
+@click.option("--from-scratch", is_flag=True, help="Begin with random weights; the rest is the model's.")
+@click.option("--format", metavar="NAME", help="ldm (A1111's single file), diffusers or ours.")
+def unet(folder: Path, tiny: bool, world: str, **told: Any) -> None:
+    """Train the network that draws: the next stage of a RUN_FOLDER, or on a FOLDER of your own pictures.
+
+    What the folder holds decides, and is said first. Options from --model on are for pictures.
+    """
+    if not is_run(folder):
+        if told.pop("device"):
+            raise RequestError({"device": "own pictures are learned on the CPU"}, hint="leave --device out")
+        learn_whole(folder, tiny=tiny, world=world, **told)
+        return
     from fromnoise.train.stages import train_unet
 
-    fit("unet", train_unet, folder, **told)
+    Screen().say(f"unet: {folder} is taken as a run of our own model")
+    steps = {name: told.pop(name) for name in ("steps", "batch", "lr", "threads", "device")}
+    only_for_pictures(told)
+    fit("unet", train_unet, folder, tiny=tiny, world=world, **steps)
+
+
+@command.command
+@stage
+@recipe
+@device_option
+def turbo(folder: Path, **told: Any) -> None:
+    """Train an adapter that draws in four steps, if you like; after unet."""
+    from fromnoise.train.stages import train_turbo
+
+    fit("turbo", train_turbo, folder, **told)
 
 
 @command.command
@@ -169,15 +193,16 @@ def unet(folder: Path, **told: Any) -> None:
 def assemble(
     folder: Path, tiny: bool, world: str, threads: int | None, out: Path | None, force: bool
 ) -> None:
-    """Put the trained parts into one model file, the checker beside it, and checksums."""
+    """Put the trained parts into one model file, the checker and turbo beside it, and checksums."""
     from fromnoise.nets.oracle import Oracle
     from fromnoise.score import save_oracle
-    from fromnoise.train.handover import ORACLE, load_part
+    from fromnoise.train.handover import ORACLE, TURBO, load_part
     from fromnoise.train.stages import assemble as put_together
+    from fromnoise.weights.own_adapters import beside
 
     model = out or folder / MODEL_FILE
-    checker = model.with_name(ORACLE_FILE)
-    if taken := [path for path in (model, checker) if path.exists() and not force]:
+    checker, quick = model.with_name(ORACLE_FILE), beside(model, TURBO)
+    if taken := [path for path in (model, checker, quick) if path.exists() and not force]:
         raise RequestError({"out": f"{taken[0]} is there already"}, hint="--force replaces it")
     if not model.parent.is_dir():
         raise StorageError(f"there is no folder {model.parent}", hint=f"mkdir -p {model.parent}")
@@ -185,6 +210,8 @@ def assemble(
     put_together(folder, model, preset)
     screen = Screen()
     screen.path(model)
+    if (folder / TURBO).exists():
+        screen.path(quick)
     if (folder / ORACLE).exists():
         save_oracle(load_part(Oracle(preset.oracle_spec), folder / ORACLE), checker, world=preset.world)
         screen.path(checker)
@@ -210,7 +237,7 @@ def fit(
     tiny: bool,
     world: str,
     threads: int | None,
-    **changes: float | None,
+    **changes: float | str | None,
 ) -> None:
     """Train one stage to its end, or until somebody stops it."""
     from fromnoise.train.handover import WEIGHTS

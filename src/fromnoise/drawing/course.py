@@ -9,6 +9,7 @@ from torch import Tensor
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.settling import kind_of
 from fromnoise.noise.denoiser import Conditioning, Denoiser, Process
+from fromnoise.noise.descent import entered_at, level_at
 from fromnoise.noise.guidance import edited, guided, handed_over, interval, masked, told, unguided
 from fromnoise.noise.samplers import Denoise
 from fromnoise.noise.schedule import Schedule
@@ -35,25 +36,6 @@ def start(
     if request.strength == 1 and canvas.latent_mask is not None:  # nothing is left of what is drawn anew
         x = torch.lerp(x, process.start(eps, sigmas[0]), canvas.latent_mask)
     return x, sigmas
-
-
-def level_at(schedule: Schedule, share: float) -> float:
-    """The noise level at a share of the time axis: 0 the cleanest, 1 the noisiest."""
-    time = torch.tensor([share * schedule.times[-1]], dtype=torch.float64)
-    return float(schedule.sigma_of(schedule.shifted(time)))
-
-
-def entered_at(level: float, sigmas: Sequence[float]) -> list[float]:
-    """The rest of the way down from `level`, which takes the place of the rung nearest to it.
-
-    Units: nearness in log(sigma), so that the first stride is half to one and a half of a usual one
-    """
-    level = min(level, sigmas[0])
-    below = [sigma for sigma in sigmas if sigma < level]
-    above = sigmas[len(sigmas) - len(below) - 1]
-    if level**2 < above * below[0]:
-        below = below[1:]
-    return [level, *below]
 
 
 def follow(

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from fromnoise.errors import RequestError, SpecError
 from fromnoise.images.masks import to_mask
 from fromnoise.images.pixels import size_like
+from fromnoise.names import UNSTEADY
 from fromnoise.request import FilledRequest, GenerateRequest, Picture
 from fromnoise.specs import ModelSpec, VaeSpec
 
@@ -71,9 +72,21 @@ def settled(
         if pixels % factor
     }:
         raise RequestError(problems)
+    _check_shortcuts(full, spec)
     if mask is not None:
         to_mask(mask, full.width, full.height)  # for its complaint, before anything is drawn
     return full
+
+
+def _check_shortcuts(request: FilledRequest, spec: ModelSpec) -> None:
+    """Raises: RequestError for those that make no sense with this model or this sampler"""
+    problems: dict[str, str] = {}
+    if request.merge and not any(any(depths) for depths in spec.unet.down):
+        problems["merge"] = "this model has no attention on its way down, so there is nothing to merge"
+    if request.reuse > 1 and request.sampler in UNSTEADY:
+        problems["reuse"] = UNSTEADY[request.sampler]
+    if problems:
+        raise RequestError(problems, hint="leave it out" if "merge" in problems else "try sampler dpmpp_2m")
 
 
 def given(

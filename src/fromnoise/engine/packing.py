@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from fromnoise.engine.memory import lasting_memory
 from fromnoise.nets.blocks import GatedFeedForward
 
 ONEDNN: Final[Any] = torch.ops.mkldnn
@@ -33,18 +34,66 @@ class Packed:
 
     def __init__(self, pack: Callable[..., Any], *sources: Callable[[], Tensor | None]) -> None:
         self.pack, self.sources = pack, sources
-        self.made_from: Sequence[Tensor | None] = (None,) * len(sources)
-        self.made_for: tuple[int, ...] = ()
-        self.made: Any = None
+        self.stays = True  # from one call to the next
+        self.forget()
 
     def __call__(self, *shape: int) -> Any:
         """What the present weights are packed to, for inputs of this shape if it matters."""
-        weights = tuple(source() for source in self.sources)
+        weights = self._weights()
+        if not self.stays:
+            with lasting_memory():
+                return self.pack(*weights, *shape)
         if shape != self.made_for or any(
             now is not then for now, then in zip(weights, self.made_from, strict=True)
         ):
-            self.made, self.made_from, self.made_for = self.pack(*weights, *shape), weights, shape
+            self.forget()  # first: there may be no room for both
+            with lasting_memory():
+                self.made = self.pack(*weights, *shape)
+            self.made_from, self.made_for = weights, shape
         return self.made
+
+    def forget(self) -> None:
+        """Give the memory back; it is made again when it is asked for."""
+        self.made: Any = None
+        self.made_from: Sequence[Tensor | None] = (None,) * len(self.sources)
+        self.made_for: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the weights that it is made from."""
+        return sum(weight.numel() * weight.element_size() for weight in self._weights() if weight is not None)
+
+    def _weights(self) -> tuple[Tensor | None, ...]:
+        return tuple(source() for source in self.sources)
+
+
+def packed_in(network: nn.Module) -> list[Packed]:
+    """All that a network made fast has packed, in the order of its modules."""
+    return [
+        each for module in network.modules() for each in vars(module).values() if isinstance(each, Packed)
+    ]
+
+
+def keep_packed(network: nn.Module, room: int | None) -> None:
+    """Let packed weights of so many bytes stay from call to call; the others are packed for every use.
+
+    It is for weights that lie in a file: what is used once is not held at all. None: all stay
+    """
+    for each in packed_in(network):
+        room = None if room is None else room - each.size
+        each.stays = room is None or room >= 0
+        if not each.stays:
+            each.forget()
+
+
+def forget_packed(network: nn.Module, room: int | None = None) -> None:
+    """Give back so many bytes of packed weights, those first that are used last; None: all of them."""
+    for each in reversed(packed_in(network)):
+        if room is not None and room <= 0:
+            return
+        if each.made is not None:
+            each.forget()
+            room = None if room is None else room - each.size
 
 
 class PackedLinear(nn.Module):

@@ -42,11 +42,14 @@ class FoldedUpsample(Upsample):
 
 def _folded(kernel: Tensor) -> list[list[Tensor]]:
     """The 2x2 kernels, by the row and the column of the new pixel.  Shapes: (O, I, 3, 3) -> (O, I, 2, 2)"""
-    exact = kernel.detach().float()
+    kernel = kernel.detach()[:]  # read once, if it is in a file
 
     def fold(rows: tuple[tuple[int, ...], ...], columns: tuple[tuple[int, ...], ...]) -> Tensor:
-        sums = [[exact[:, :, r][..., c].sum(dim=(-2, -1)) for c in columns] for r in rows]
-        folded = torch.stack([torch.stack(row, dim=-1) for row in sums], dim=-2)
-        return folded.to(kernel.dtype).contiguous(memory_format=torch.channels_last)
+        folded = kernel.new_empty(*kernel.shape[:2], len(rows), len(columns))
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        for i, r in enumerate(rows):
+            for j, c in enumerate(columns):
+                folded[..., i, j] = kernel[:, :, r][..., c].float().sum(dim=(-2, -1))
+        return folded
 
     return [[fold(rows, columns) for columns in FOLDS] for rows in FOLDS]

@@ -44,6 +44,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Seed": "seeds",
     "Denoising strength": "strength",
     "Refiner switch at": "refine_from",
+    "Token merging ratio": "merge",
 }
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
@@ -118,6 +119,8 @@ def _details(result: GenerateResult, picture: Picture) -> Iterator[tuple[str, st
         short = result.refiner_hash[:HASH_LENGTH]
         yield "Refiner", _quoted(f"{result.refiner} [{short}]" if short else result.refiner)
         yield "Refiner switch at", f"{request.refine_from:g}"
+    if request.merge:
+        yield "Token merging ratio", f"{request.merge:g}"
     yield "RNG", "CPU"  # else readers take it for GPU noise
     yield "Version", f"{OURS} {VERSION}"
     hashes = {f"lora:{use.name}": use.hash for use in request.adapters or () if PLAIN_NAME.match(use.name)}

@@ -29,7 +29,7 @@ def time_features(timesteps: Float[Tensor, " b"], width: int) -> Float[Tensor, "
 
 def for_each(x: Tensor, like: Tensor) -> Tensor:
     """`x` as often as `like` has more rows: pictures that are told several texts share what needs no text."""
-    return x if len(x) == len(like) else x.repeat(len(like) // len(x), *[1] * (x.ndim - 1))
+    return x if len(x) == len(like) else torch.cat([x] * (len(like) // len(x)))  # keeps channels last
 
 
 class ResnetBlock(nn.Module):

@@ -61,10 +61,13 @@ class TextTransformer(nn.Module):
         self.norm = nn.LayerNorm(spec.width)
         self.project = nn.Linear(spec.width, spec.projection, bias=False) if spec.projection else None
 
-    def forward(self, tokens: Int[Tensor, "b n"]) -> TextStates:
-        """The state that `spec.hidden` names for every token, and the last layer's state of the end token."""
+    def forward(self, tokens: Int[Tensor, "b n"], learnt: Float[Tensor, "k d"] | None = None) -> TextStates:
+        """The state that `spec.hidden` names for every token, and the last layer's state of the end token.
+
+        `learnt`: vectors of words beyond the vocabulary; token `spec.vocab` is the first of them
+        """
         places = torch.arange(tokens.shape[1], device=tokens.device)
-        x = self.tokens(tokens) + self.positions(places)
+        x = self._vectors(tokens, learnt) + self.positions(places)
         read_after = len(self.layers) + 1 + self.spec.hidden  # -1: after the last layer
         context = x
         for done, layer in enumerate(self.layers, start=1):
@@ -78,6 +81,13 @@ class TextTransformer(nn.Module):
             context=self.norm(context) if self.spec.final_norm else context,
             pooled=pooled if self.project is None else self.project(pooled),
         )
+
+    def _vectors(self, tokens: Tensor, learnt: Tensor | None) -> Tensor:
+        if learnt is None:
+            return self.tokens(tokens)
+        beyond = tokens - self.spec.vocab
+        known: Tensor = self.tokens(tokens.clamp(max=self.spec.vocab - 1))
+        return torch.where((beyond >= 0)[..., None], learnt.to(known)[beyond.clamp(min=0)], known)
 
 
 class ImageTower(nn.Module):

@@ -3,6 +3,8 @@
 Source: Rombach et al. 2022, sec. 3.2-3.3 (arXiv:2112.10752); Ronneberger et al. 2015 (arXiv:1505.04597)
 """
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -99,17 +101,31 @@ class UNet(nn.Module):
         Raises: RequestError if the model wants a pooled text vector or the guidance scale and gets none
         """
         time = self.embed(timesteps, context.dtype, pooled, guidance)
-        x, skips = latents if pooled is None else for_each(latents, pooled), list[Tensor]()
-        for stage in self.down:
-            x = stage(x, time, context)
-            skips.append(x)
-        if self.mid is not None:
-            x = self.mid(x, time, context)
-        for stage in self.up:
+        x = latents if pooled is None else for_each(latents, pooled)
+        skips = self.descend(self.down, x, time, context)
+        x = skips[-1] if self.mid is None else self.mid(skips[-1], time, context)
+        return self.answer(self.ascend(self.up, x, skips, time, context))
+
+    def descend(self, stages: Iterable[nn.Module], x: Tensor, time: Tensor, context: Tensor) -> list[Tensor]:
+        """Down through some of the stages: what each of them gives."""
+        skips: list[Tensor] = []
+        for stage in stages:
+            skips.append(x := stage(x, time, context))
+        return skips
+
+    def ascend(
+        self, stages: Iterable[nn.Module], x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor
+    ) -> Tensor:
+        """Up through some of the stages; each takes the last of `skips` away."""
+        for stage in stages:
             x = torch.cat([x, for_each(skips.pop(), x)], dim=1)
             # an odd size does not survive halving and doubling: grow to what the next skip has
             size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else None
             x = stage(x, time, context, size)
+        return x
+
+    def answer(self, x: Tensor) -> Tensor:
+        """What came up from all the stages, as the prediction."""
         return self.leave(F.silu(self.norm(x)))
 
     def embed(

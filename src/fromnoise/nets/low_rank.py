@@ -59,7 +59,8 @@ class LowRank(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The layer's answer, corrected."""
         y: Tensor = self.layer(x)
-        correction: Tensor = self.up(self.down(x.to(self.down.weight.dtype)))
+        x = x if torch.is_autocast_enabled(x.device.type) else x.to(self.down.weight.dtype)
+        correction: Tensor = self.up(self.down(x))
         return y + (correction * (self.alpha / self.rank)).to(y.dtype)
 
 

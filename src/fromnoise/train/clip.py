@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fromnoise.nets.clip import ImageTower, TextStates, TextTransformer
 from fromnoise.specs import ClipSpec, ImageTowerSpec
+from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.pool import CAPTIONS, Pool, batch_at, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.state import generator
@@ -42,7 +43,8 @@ class ClipTask:
         torch.manual_seed(recipe.seed)
         self.pool, self.tokens, self.size = pool, tokens, image.size
         self.batch, self.seed = recipe.batch, recipe.seed
-        self.modules = TwoTowers(text, image)
+        self.device = device_of(recipe)
+        self.modules = TwoTowers(text, image).to(self.device)
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -50,13 +52,14 @@ class ClipTask:
         chance = generator(self.seed, 4, step)
         index = batch_at(step, self.batch, self.trained_on, self.seed)
         tokens = self.tokens[index, torch.randint(CAPTIONS, index.shape, generator=chance)]
-        with torch.autocast("cpu", torch.bfloat16):
-            texts, images = self.point(tokens, self.pool.pictures(index))
+        tokens, pixels = onto(self.device, tokens, self.pool.pictures(index))
+        with autocast(self.device):
+            texts, images = self.point(tokens, pixels)
         sharpness = self.modules.sharpness.clamp(max=SHARPEST).exp()
         logits = sharpness * texts @ images.T
-        twins = (tokens[:, None] == tokens[None]).all(-1) & ~torch.eye(len(tokens), dtype=torch.bool)
+        right = torch.arange(len(index), device=self.device)
+        twins = (tokens[:, None] == tokens[None]).all(-1) & (right[:, None] != right)
         logits = logits.masked_fill(twins, -1e4)
-        right = torch.arange(len(index))
         loss = (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
         return loss, {"found": (logits.argmax(1) == right).float().mean().item()}
 
@@ -69,6 +72,7 @@ class ClipTask:
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """How often the right one of all held-out captions is found."""
-        texts, images = self.point(self.tokens[self.held_out, 0], self.pool.pictures(self.held_out))
-        right = (texts @ images.T).argmax(1) == torch.arange(len(texts))
+        tokens, pixels = self.tokens[self.held_out, 0], self.pool.pictures(self.held_out)
+        texts, images = self.point(*onto(self.device, tokens, pixels))
+        right = (texts @ images.T).argmax(1) == torch.arange(len(texts), device=self.device)
         return {"recall_at_1": right.float().mean().item()}

@@ -12,6 +12,7 @@ from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.encoder import Encoder, LatentGaussian
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import VaeSpec
+from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.pool import Pool, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.state import generator
@@ -38,19 +39,22 @@ class DecoderTask:
     ) -> None:
         """`decoder` is trained in place, and begins as it is."""
         self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
-        self.encoder = encoder.eval().requires_grad_(False)
-        self.modules = decoder.train()
-        self.oracle = oracle.eval().requires_grad_(False) if oracle else None
+        self.device = device_of(recipe)
+        self.encoder = encoder.to(self.device).eval().requires_grad_(False)
+        self.modules = decoder.to(self.device).train()
+        self.oracle = oracle.to(self.device).eval().requires_grad_(False) if oracle else None
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Distances between a picture and its rebuilt self."""
         chance = generator(self.seed, 7, step)
-        pixels = crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
-        with torch.autocast("cpu", torch.bfloat16):
+        (pixels,) = onto(
+            self.device, crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
+        )
+        with autocast(self.device):
             with torch.no_grad():
                 latent: LatentGaussian = self.encoder(pixels)
-            noise = torch.randn(latent.mean.shape, generator=chance)
+            (noise,) = onto(self.device, torch.randn(latent.mean.shape, generator=chance))
             rebuilt: Tensor = self.modules(latent.mean + SHAKE * latent.mean.std() * noise)
             seen = unlike(self.oracle, rebuilt, pixels)
         losses = {**apart(rebuilt.float(), pixels), "look": LOOK_WEIGHT * seen}
@@ -59,4 +63,5 @@ class DecoderTask:
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """Peak signal-to-noise ratio on whole held-out pictures; leaves a sheet."""
-        return look_at(self.encoder, self.modules, self.pool.pictures(self.held_out), folder, step)
+        (pixels,) = onto(self.device, self.pool.pictures(self.held_out))
+        return look_at(self.encoder, self.modules, pixels, folder, step)

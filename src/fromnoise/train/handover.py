@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import StorageError, WeightsError
+from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
-from fromnoise.specs import ModelSpec, VaeSpec
+from fromnoise.specs import ClipSpec, ModelSpec, VaeSpec
 from fromnoise.text import Tokenizer
 from fromnoise.train.loop import Run
 from fromnoise.train.pool import Pool
@@ -20,6 +21,7 @@ M = TypeVar("M", bound=nn.Module)
 # the folders of a run, in the order they are made
 POOL, ORACLE, VAE, CLIP, LATENTS, UNET = "pool", "oracle", "vae", "clip", "latents", "unet"
 DECODER: Final = "decoder"  # after the autoencoder, at any time: the encoder and the latents stay
+TURBO: Final = "turbo"  # after the U-Net, which stays
 WEIGHTS: Final = "weights.safetensors"  # what a finished stage hands on
 TOKENIZER: Final = "tokenizer.json"
 
@@ -54,6 +56,12 @@ def load_part(module: M, folder: Path, prefix: str = "") -> M:
         problem = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{folder} holds another network than this model's: {problem}") from error
     return module.eval()
+
+
+def load_text(folder: Path, spec: ClipSpec) -> TextTransformer:
+    """The run's text tower: as it learned on in the U-Net's stage, if it did.  Raises: StorageError"""
+    learned_on = under("text", handed_on(folder / UNET).tensors)
+    return load_part(TextTransformer(spec), folder / (UNET if learned_on else CLIP), "text")
 
 
 def load_decoder(folder: Path, spec: VaeSpec) -> Decoder:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from fromnoise.errors import StorageError, WeightsError
-from fromnoise.nets.encoder import Encoder
+from fromnoise.nets.encoder import Encoder, LatentGaussian
 from fromnoise.nets.latents import scale_latents
 from fromnoise.specs import ModelSpec, VaeSpec
 from fromnoise.text import Tokenizer
+from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.handover import LATENTS, POOL, VAE, load_part, tokens_of
 from fromnoise.train.pool import open_pool, shard_path, shards_in
 from fromnoise.train.presets import MITE_RUN, Preset
@@ -32,7 +33,8 @@ def cache_latents(folder: Path, preset: Preset = MITE_RUN, batch: int = 50) -> I
     Raises: WeightsError if some latents are there already, but were made by another encoder
     """
     encoder = load_part(Encoder(preset.spec.vae), folder / VAE, "encoder")
-    mark = digest(encoder.state_dict())
+    mark, device = digest(encoder.state_dict()), device_of(preset.vae)
+    encoder.to(device)
     pool = open_pool(folder / POOL)
     for number, (pixels, done) in enumerate(zip(pool.pixels, accumulate(map(len, pool.pixels)), strict=True)):
         path = shard_path(folder / LATENTS, number)
@@ -41,8 +43,11 @@ def cache_latents(folder: Path, preset: Preset = MITE_RUN, batch: int = 50) -> I
         else:
             parts: list[Tensor] = []
             for at in range(0, len(pixels), batch):
-                with torch.autocast("cpu", torch.bfloat16):
-                    parts.append(encoder(pixels[at : at + batch].float() / 127.5 - 1).mean.float())
+                with autocast(device):
+                    latent: LatentGaussian = encoder(
+                        *onto(device, pixels[at : at + batch].float() / 127.5 - 1)
+                    )
+                parts.append(latent.mean.float().cpu())
             write_checkpoint(path, {"mean": torch.cat(parts).half()}, {"encoder": mark})
         yield done
 

@@ -1,9 +1,11 @@
-"""The log of a training: one JSON object a line, appended to and never rewritten."""
+"""The log of a training: one JSON object a line, appended to and never rewritten; TensorBoard's beside it."""
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from fromnoise.errors import StorageError
 from fromnoise.train.recipe import Progress
 
 LOG = "log.jsonl"
+BOARD = "tensorboard"  # a folder, where TensorBoard is installed
 
 
 class Log:
@@ -31,7 +34,19 @@ class Log:
                 file.write(b"\n" * torn + line.encode())
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+        if progress.figures and self._board is not None:
+            for name, value in {**progress.figures, "rate": progress.rate}.items():
+                self._board.add_scalar(name, value, progress.step)
+            self._board.flush()
         return progress
+
+    @cached_property
+    def _board(self) -> Any:
+        """TensorBoard's writer; None where it is not installed."""
+        try:
+            return import_module("torch.utils.tensorboard").SummaryWriter(self.path.with_name(BOARD))
+        except ImportError:
+            return None
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Every whole line, oldest first."""

@@ -66,7 +66,7 @@ class Run:
         self.task, self.recipe, self.folder = task, recipe, folder
         self.parameters = dict(task.modules.named_parameters())
         self.optimiser = torch.optim.AdamW(
-            list(self.parameters.values()),
+            list(self.groups()),
             lr=recipe.lr,
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
@@ -80,13 +80,22 @@ class Run:
         if found := newest(folder):
             self.resume(found)
 
+    def groups(self) -> Iterator[dict[str, Any]]:
+        """The parameters by their share of the learning rate."""
+        shares = {name: self.recipe.share(name) for name in self.parameters}
+        for share in dict.fromkeys(shares.values()):
+            yield {
+                "params": [p for name, p in self.parameters.items() if shares[name] == share],
+                "share": share,
+            }
+
     def train_step(self) -> dict[str, float]:
         """One batch, one update.  Raises: NonFiniteError, before anything is updated"""
         self.between_steps = False
         if self.step == self.recipe.falls_at:
             write_checkpoint(self.folder / TRUNK, self.tensors(), self.facts())
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate(self.step)
+            group["lr"] = self.recipe.rate(self.step) * group["share"]
         loss, figures = self.task.loss(self.step)
         value = self._finite("loss", loss)
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
@@ -137,7 +146,8 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
-        return {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe)}
+        told: Mapping[str, Any] = getattr(self.task, "facts", {})  # of what it learns from, if it tells
+        return {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe), **told}
 
     def save(self) -> None:
         """Make this moment durable, unless it is already, or lies in the middle of a step."""
@@ -157,7 +167,9 @@ class Run:
             of, kind = name.rsplit(".", 1)
             # in the layout of its parameter: the fused optimiser pairs numbers by their place in memory
             like = self.parameters[of] if tensor.shape == self.parameters[of].shape else tensor
-            self.optimiser.state[self.parameters[of]][kind] = torch.empty_like(like).copy_(tensor)
+            self.optimiser.state[self.parameters[of]][kind] = torch.empty_like(
+                like, device=self.parameters[of].device
+            ).copy_(tensor)
         if self.ema:
             self.ema.load(under("ema", tensors) or weights)
         self.step = self.saved_step = facts["step"]

@@ -18,6 +18,7 @@ from fromnoise.specs import (
 )
 from fromnoise.train.pool import SHARD
 from fromnoise.train.recipe import Recipe
+from fromnoise.train.turbo import TurboRecipe
 from fromnoise.world import FULL, SMALL, Mix, World
 from fromnoise.world.vocabulary import STYLES, WEATHERS
 
@@ -73,6 +74,7 @@ class Preset:
     decoder: Recipe
     clip: Recipe
     unet: Recipe
+    turbo: TurboRecipe
     scenes: int  # in the pool
     mix: Mix | None = None  # of scenes; None: the world's own
     shard: int = SHARD  # scenes in a file of the pool
@@ -167,7 +169,18 @@ CLIP_RECIPE = Recipe(
     steps=800, batch=128, lr=1e-3, warmup=100, weight_decay=0.05, look_every=100, held_out=256
 )
 UNET_RECIPE = Recipe(
-    steps=16_400, batch=64, lr=8e-4, warmup=400, fall=0.7, look_every=1000, ema=0.10, held_out=512
+    steps=16_400,
+    batch=64,
+    lr=8e-4,
+    warmup=400,
+    fall=0.7,
+    look_every=1000,
+    ema=0.10,
+    held_out=512,
+    slower={"text": 0.3},
+)
+TURBO_RECIPE = TurboRecipe(
+    steps=1200, batch=8, lr=2e-3, warmup=20, fall=0.6, weight_decay=0.0, ema=0.06, look_every=200
 )
 
 MITE_RUN = Preset(
@@ -179,6 +192,7 @@ MITE_RUN = Preset(
     decoder=DECODER_RECIPE,
     clip=CLIP_RECIPE,
     unet=UNET_RECIPE,
+    turbo=TURBO_RECIPE,
     scenes=60_000,
     mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08, pattern=0.06, variants=1, flips=False),
 )
@@ -223,6 +237,9 @@ TINY_RUN = Preset(
     decoder=replace(_TINY_RECIPE, batch=4),
     clip=_TINY_RECIPE,
     unet=_TINY_RECIPE,
+    turbo=TurboRecipe(
+        steps=4, batch=2, lr=1e-3, warmup=2, held_out=16, look_every=2, rank=2, strides=2, teacher_steps=2
+    ),
     scenes=64,
     shard=32,
     prompts=PROMPTS[:2],

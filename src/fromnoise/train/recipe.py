@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ class Recipe:
     steps: int
     batch: int
     lr: float
+    slower: Mapping[str, float] = field(default_factory=dict[str, float])  # parts' shares of that rate
     held_out: int = 512  # scenes at the end of the pool that are only looked at, never trained on
     warmup: int = 200
     fall: float = 0.25
@@ -26,11 +27,16 @@ class Recipe:
     seed: int = 0
     save_every: float = 180.0  # seconds
     look_every: int = 500  # steps between validations and sample sheets
+    device: str = "cpu"  # what it is trained on: "cuda", …
 
     def rate(self, step: int) -> float:
         """The learning rate of a step (0, 1, …)."""
         left = (self.steps - step) / max(1.0, self.steps * self.fall)
         return self.lr * min(1.0, (step + 1) / self.warmup, left)
+
+    def share(self, parameter: str) -> float:
+        """How much of the learning rate a parameter gets: that of the part its name begins with, else all."""
+        return self.slower.get(parameter.partition(".")[0], 1.0)
 
     @property
     def falls_at(self) -> int:

@@ -16,7 +16,9 @@ def sheet(pixels: Float[Tensor, "b 3 h w"], columns: int = 8) -> Image.Image:
     count, _, height, width = pixels.shape
     rows = -(-count // columns)
     page = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
-    values = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
+    values = (
+        ((pixels.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu()
+    )
     for k, picture in enumerate(values):
         place = (k % columns * (width + GAP), k // columns * (height + GAP))
         page.paste(Image.frombytes("RGB", (width, height), picture.numpy().tobytes()), place)

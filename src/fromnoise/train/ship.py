@@ -1,5 +1,6 @@
 """What a run is for: one model file, and a card that says how it came to be."""
 
+import json
 from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
@@ -9,7 +10,6 @@ import torch
 
 from fromnoise.durable import replacing
 from fromnoise.images.sketch import Sketch
-from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.specs import ModelSpec
@@ -19,17 +19,20 @@ from fromnoise.train.handover import (
     DECODER,
     ORACLE,
     POOL,
+    TURBO,
     UNET,
     VAE,
     handed_on,
     load_decoder,
     load_part,
+    load_text,
     load_tokenizer,
 )
 from fromnoise.train.latents import open_latents, trained_spec, unit_variance
 from fromnoise.train.log import Log
 from fromnoise.train.pool import Pool, open_pool
 from fromnoise.train.presets import MITE_RUN, Preset
+from fromnoise.train.turbo_file import pack_turbo
 from fromnoise.weights.native import Parts, save_native
 
 SKETCHED: Final = 500  # pictures that the quick preview is fitted to
@@ -38,6 +41,7 @@ SKETCHED: Final = 500  # pictures that the quick preview is fitted to
 def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, Any]:
     """Put a run's averaged weights into one model file, its checksum beside it (.sha256); return its card.
 
+    A turbo adapter that was trained goes beside it: model.turbo.safetensors.
     Raises: StorageError if a stage was not trained or `out` not written; WeightsError if parts do not fit
     """
     spec = trained_spec(folder, preset)
@@ -45,7 +49,7 @@ def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, An
     made = card(folder, spec)
     parts = Parts(
         spec,
-        texts=(load_part(TextTransformer(spec.texts[0]), folder / CLIP, "text"),),
+        texts=(load_text(folder, spec.texts[0]),),
         unet=load_part(UNet(spec.unet), folder / UNET, "unet"),
         encoder=load_part(Encoder(spec.vae), folder / VAE, "encoder"),
         decoder=load_decoder(folder, spec.vae),
@@ -57,11 +61,20 @@ def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, An
         },
     )
     save_native(parts, out)
-    with out.open("rb") as file:
-        checksum = file_digest(file, "sha256").hexdigest()
-    with replacing(out.with_suffix(".sha256")) as part:
-        part.write_text(f"{checksum}  {out.name}\n", encoding="ascii")  # as sha256sum has it
+    checksum = write_checksum(out)
+    if (folder / TURBO).exists():
+        about = {"card": json.dumps(told(folder / TURBO))}
+        write_checksum(pack_turbo(folder, out, spec, checksum, about))
     return made
+
+
+def write_checksum(path: Path) -> str:
+    """Leave a file's SHA-256 beside it (.sha256), as sha256sum has it; return it."""
+    with path.open("rb") as file:
+        checksum = file_digest(file, "sha256").hexdigest()
+    with replacing(path.with_suffix(".sha256")) as part:
+        part.write_text(f"{checksum}  {path.name}\n", encoding="ascii")
+    return checksum
 
 
 def card(folder: Path, spec: ModelSpec) -> dict[str, Any]:

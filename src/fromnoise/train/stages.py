@@ -1,7 +1,7 @@
 """The stages of a model, in order: each reads what the ones before it left in the run's folder.
 
-pool/ -> tokenizer.json -> oracle/ -> vae/ -> clip/ -> latents/ -> unet/ -> the model's file
-decoder/ may follow vae/ at any time: it changes no latent
+pool/ -> tokenizer.json -> oracle/ -> vae/ -> clip/ -> latents/ -> unet/ -> turbo/ -> the model's file
+decoder/ may follow vae/ at any time: it changes no latent; turbo/ may be left out
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.nets.oracle import Oracle
 from fromnoise.text import Tokenizer
@@ -24,12 +25,14 @@ from fromnoise.train.handover import (
     ORACLE,
     POOL,
     TOKENIZER,
+    TURBO,
     UNET,
     VAE,
     WEIGHTS,
     export,
     load_decoder,
     load_part,
+    load_text,
     load_tokenizer,
     tokens_of,
 )
@@ -47,6 +50,8 @@ from fromnoise.train.pool import grow, open_pool
 from fromnoise.train.presets import MITE_RUN, Preset
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.ship import assemble
+from fromnoise.train.turbo import TurboTask
+from fromnoise.train.turbo_file import mark_teacher
 from fromnoise.train.unet import UNetTask
 from fromnoise.train.vae import VaeTask
 
@@ -64,8 +69,10 @@ __all__ = [
     "train_decoder",
     "train_oracle",
     "train_tokenizer",
+    "train_turbo",
     "train_unet",
     "train_vae",
+    "turbo_task",
     "unet_task",
     "unit_variance",
 ]
@@ -144,6 +151,33 @@ def unet_task(folder: Path, preset: Preset = MITE_RUN) -> UNetTask:
         return torch.tensor(tokenizer(texts).ids)
 
     return UNetTask(spec, pool, text, decoder, encode, preset.prompts, preset.unet)
+
+
+def train_turbo(folder: Path, preset: Preset = MITE_RUN) -> Iterator[Progress]:
+    """Train the adapter that draws in few steps, unguided.  Raises: WeightsError if the U-Net has changed"""
+    yield from fit_and_export(turbo_task(folder, preset), preset.turbo, folder / TURBO)
+
+
+def turbo_task(folder: Path, preset: Preset = MITE_RUN) -> TurboTask:
+    """The turbo adapter's task with everything it leans on, read from the run's folder."""
+    spec = trained_spec(folder, preset)
+    tokenizer = load_tokenizer(folder, spec)
+    unet = load_part(UNet(spec.unet), folder / UNET, "unet")
+    mark_teacher(folder, unet)
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        return torch.tensor(tokenizer(texts).ids)
+
+    return TurboTask(
+        spec,
+        unet,
+        load_text(folder, spec.texts[0]),
+        load_decoder(folder, spec.vae),
+        tokens_of(tokenizer, open_pool(folder / POOL)),
+        encode,
+        preset.prompts,
+        preset.turbo,
+    )
 
 
 def fit_and_export(task: Task, recipe: Recipe, folder: Path) -> Iterator[Progress]:

@@ -42,6 +42,7 @@ def write_checkpoint(
 
     Raises: StorageError if the disk is full or the folder cannot be written
     """
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     header = {FACTS: json.dumps(facts), DIGEST: digest(tensors)}
     make_folder(path.parent)
     with replacing(path, keep_as) as part:

@@ -22,6 +22,7 @@ from fromnoise.noise.guidance import guided
 from fromnoise.noise.samplers import SAMPLERS
 from fromnoise.noise.seeds import PerImageNoise
 from fromnoise.specs import ModelSpec
+from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.pool import batch_at, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.sheet import save_sheet
@@ -68,22 +69,25 @@ class Meaning(nn.Module):
         total = features.new_zeros((), dtype=torch.float32)
         for head, labels in ((self.kinds, kinds), (self.colours, colours)):
             logits = head(features).float()
-            weight = torch.ones(logits.shape[1])
+            weight = torch.ones(logits.shape[1], device=logits.device)
             weight[0] = NOTHING_WEIGHT
             total = total + F.cross_entropy(logits, labels.long(), weight=weight)
         return total
 
 
 class Apprentice(nn.Module):
-    """The U-Net, and the head that is dropped after training."""
+    """The U-Net, the text tower, which learns on beside it, and the head that is dropped after training.
 
-    def __init__(self, unet: UNet, meaning: Meaning) -> None:
+    Who stands left of whom decides little in CLIP's contest, and its text tower hardly tells; here it counts.
+    """
+
+    def __init__(self, unet: UNet, text: TextTransformer, meaning: Meaning) -> None:
         super().__init__()
-        self.unet, self.meaning = unet, meaning
+        self.unet, self.text, self.meaning = unet, text, meaning
 
 
 class UNetTask:
-    """Rectified flow on cached latents; the text tower and the decoder are frozen."""
+    """Rectified flow on cached latents; the decoder is frozen."""
 
     name = "unet"
 
@@ -99,14 +103,14 @@ class UNetTask:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
-        self.text = text.eval().requires_grad_(False)
-        self.decoder = decoder.eval().requires_grad_(False)
+        self.device = device_of(recipe)
+        self.decoder = decoder.to(self.device).eval().requires_grad_(False)
         self.encode, self.prompts = encode, prompts
         self.process = Process.of(spec)
         unet = start_quietly(UNet(spec.unet))
         kinds, colours = int(pool.kinds.max()) + 1, int(pool.colours.max()) + 1
         meaning = Meaning(spec.unet.base_width * spec.unet.multipliers[1], kinds, colours)
-        self.modules = Apprentice(unet, meaning)
+        self.modules = Apprentice(unet, text, meaning).to(self.device)
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
         self.features: list[Tensor] = []
         last_but_one_level = len(unet.up) - 1 - len(spec.unet.up[-1])
@@ -129,18 +133,19 @@ class UNetTask:
         x0 = self.pool.latents[index].float()
         eps = torch.randn(x0.shape, generator=chance)
         t = draw_times(len(index), chance)
+        x0, eps, t, tokens = onto(self.device, x0, eps, t, tokens)
+        kinds, colours = onto(self.device, self.pool.kinds[index], self.pool.colours[index])
         velocity, features = self._answer(x0, eps, t, tokens)
         error = (velocity - self.process.target(x0, eps, 1000 * t)).square().mean(1)
-        weight = 1 + THING_WEIGHT * (1 - t[:, None, None]) * (self.pool.kinds[index] > 0)
+        weight = 1 + THING_WEIGHT * (1 - t[:, None, None]) * (kinds > 0)
         flow = (error * weight).sum() / weight.sum()
-        meaning = self.modules.meaning.loss(features, self.pool.kinds[index], self.pool.colours[index])
+        meaning = self.modules.meaning.loss(features, kinds, colours)
         return flow + MEANING_WEIGHT * meaning, {"flow": flow.item(), "meaning": meaning.item()}
 
     def _answer(self, x0: Tensor, eps: Tensor, t: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         self.features.clear()
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                read: TextStates = self.text(tokens.long())
+        with autocast(self.device):
+            read: TextStates = self.modules.text(tokens.long())
             noisy = self.process.noised(x0, eps, 1000 * t)
             velocity: Tensor = self.modules.unet(noisy, 1000 * t, read.context, read.pooled)
             return velocity.float(), self.features.pop().float()
@@ -151,8 +156,9 @@ class UNetTask:
         index, n = self.held_out, len(self.held_out)
         x0, tokens = self.pool.latents[index].float(), self.pool.tokens[index, 0]
         eps = torch.randn(x0.shape, generator=generator(self.seed, 6))
+        x0, eps, tokens = onto(self.device, x0, eps, tokens)
         for time in TIMES_LOOKED_AT:
-            t = torch.full((n,), time)
+            t = torch.full((n,), time, device=self.device)
             right = self.process.target(x0, eps, 1000 * t)
             told = F.mse_loss(self._answer(x0, eps, t, tokens)[0], right).item()
             misled = F.mse_loss(self._answer(x0, eps, t, tokens.roll(1, 0))[0], right).item()
@@ -163,27 +169,26 @@ class UNetTask:
     def draw(self, prompts: Sequence[str], steps: int = 16, guidance: float = 3.0) -> Tensor:
         """Pictures in [-1, 1] of some prompts, picture k from seed k."""
         latents = unscale_latents(self.spec.vae, self.dream(self.encode(prompts), steps, guidance))
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast(self.device):
             return self.decoder(latents).float().clamp(-1, 1)
 
     @torch.no_grad()
     def dream(self, tokens: Tensor, steps: int, guidance: float) -> Tensor:
         """Latents in the U-Net's units, one for each row of tokens."""
-        with torch.autocast("cpu", torch.bfloat16):
-            cond, silence = (
-                self._read(texts) for texts in (tokens, self.pool.silence.expand(len(tokens), -1))
-            )
-            like = torch.empty(len(tokens), *self.pool.latents.shape[1:])
+        with autocast(self.device):
+            tokens, silence = onto(self.device, tokens, self.pool.silence.expand(len(tokens), -1))
+            cond, uncond = self._read(tokens), self._read(silence)
+            like = torch.empty(len(tokens), *self.pool.latents.shape[1:], device=self.device)
             noise = PerImageNoise(tuple(range(len(tokens))))
             sigmas = self.process.schedule.sigmas(steps, "uniform")
             x = self.process.start(noise(like, 0.0, 0.0), sigmas[0])
-            denoise = guided(self.process.denoiser(self.modules.unet), cond, silence, guidance)
+            denoise = guided(self.process.denoiser(self.modules.unet), cond, uncond, guidance)
             *_, last = SAMPLERS["euler"](denoise, x, sigmas, noise=noise)
         self.features.clear()
         return last.x
 
     def _read(self, tokens: Tensor) -> Conditioning:
-        read: TextStates = self.text(tokens.long())
+        read: TextStates = self.modules.text(tokens.long())
         return Conditioning(read.context.float(), read.pooled.float())
 
 

@@ -15,6 +15,7 @@ from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.encoder import Encoder, LatentGaussian
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import VaeSpec
+from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.pool import Pool, batch_at, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.sheet import save_sheet
@@ -43,17 +44,20 @@ class VaeTask:
     def __init__(self, spec: VaeSpec, pool: Pool, recipe: Recipe, *, oracle: Oracle | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
-        self.modules = Autoencoder(spec)
-        self.oracle = oracle.eval().requires_grad_(False) if oracle else None
+        self.device = device_of(recipe)
+        self.modules = Autoencoder(spec).to(self.device)
+        self.oracle = oracle.to(self.device).eval().requires_grad_(False) if oracle else None
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Distances between a picture and its rebuilt self, and from the latents to a standard normal."""
         chance = generator(self.seed, 3, step)
-        pixels = crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
-        with torch.autocast("cpu", torch.bfloat16):
+        (pixels,) = onto(
+            self.device, crops_at(step, self.pool, self.trained_on, self.batch, self.seed, chance)
+        )
+        with autocast(self.device):
             latent: LatentGaussian = self.modules.encoder(pixels)
-            z = latent.sample(torch.randn(latent.mean.shape, generator=chance))
+            z = latent.sample(*onto(self.device, torch.randn(latent.mean.shape, generator=chance)))
             if torch.rand((), generator=chance) < TURNED_SHARE:
                 z, pixels = turn(z, pixels, self.spec.factor, chance)
             rebuilt: Tensor = self.modules.decoder(z)
@@ -65,7 +69,7 @@ class VaeTask:
 
     def look(self, folder: Path, step: int) -> dict[str, float]:
         """Peak signal-to-noise ratio on whole held-out pictures, and the latents' spread; leaves a sheet."""
-        pixels = self.pool.pictures(self.held_out)
+        (pixels,) = onto(self.device, self.pool.pictures(self.held_out))
         return look_at(self.modules.encoder, self.modules.decoder, pixels, folder, step)
 
 
@@ -93,7 +97,7 @@ def unlike(oracle: Oracle | None, rebuilt: Tensor, pixels: Tensor) -> Tensor:
     Source: Zhang et al. 2018, sec. 3 (arXiv:1801.03924), with our own network for theirs
     """
     if oracle is None:
-        return torch.zeros(())
+        return pixels.new_zeros(())
     differences = [
         (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean()
         for a, b in zip(oracle.features(rebuilt), oracle.features(pixels), strict=True)

@@ -29,6 +29,7 @@ USUAL_FILES: Final = tuple(  # in a folder of its own; then the folder's name is
     for suffix in ("safetensors", "bin")
 )
 SCALAR: Final = ((), (1,))
+WORDS: Final = "fromnoise_words"  # the metadata key of the words it was trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,11 @@ class Adapter:
         """The ranks of its layers, the most frequent first."""
         counts = Counter(change.rank for change in self.changes.values() if change.rank is not None)
         return tuple(rank for rank, _ in counts.most_common())
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Those of the captions that it was trained on here."""
+        return tuple(self.metadata.get(WORDS, "").split())
 
     def __repr__(self) -> str:
         kinds = " and ".join(sorted({change.label for change in self.changes.values()}))

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from os import PathLike
+from threading import Lock
 from typing import Any, Final
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -22,12 +25,15 @@ from fromnoise.weights.networks import Network, find_networks
 from fromnoise.weights.planning import plan_for
 from fromnoise.weights.probe import probe
 from fromnoise.weights.probing import is_doubtful
+from fromnoise.weights.shelved import Shelved
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizers import read_tokenizers
 from fromnoise.weights.wording import shown
 
 ALIGNED: Final = 64  # numbers: tensors begin at multiples of this, as the processor likes them
+SHELVED: Final = 2**14  # numbers: smaller tensors are not worth a second reading
+SUMMED: Final = 2**20  # numbers at once
 SEPARATE: Final = "separate_vae."  # before the names of another file's autoencoder
 
 
@@ -40,6 +46,7 @@ def load_weights(
     ema: bool = False,
     vae: str | PathLike[str] | None = None,
     variant: str | None = None,
+    shelved: bool = False,
 ) -> Parts:
     """Make a model's parts; `load_model` says what may be asked for.
 
@@ -59,10 +66,13 @@ def load_weights(
         supply.add(stored)
         if separate:
             supply.add(separate, SEPARATE)
-        Reader(whole, supply, device, dtype).fill(parts, recipes)
+        reader = Reader(whole, supply, device, dtype, shelved and device.type == "cpu")
+        reader.fill(parts, recipes)
         if is_doubtful(whole, identity):
             identity = detect(whole, probed=probe(parts.unet))
             parts = replace(parts, spec=identity.spec, about={**parts.about, **_about(identity)})
+        if reader.shelved:  # the files stay open as long as a tensor is in them
+            finalize(reader, files.pop_all().close).atexit = False
     return parts
 
 
@@ -139,7 +149,7 @@ def _autoencoders(stored: Stored) -> list[Network]:
 # --- the numbers ---
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Reader:
     """How the numbers of a file become tensors that are ready to be used.
 
@@ -148,20 +158,37 @@ class Reader:
     in use (replacing it is fine) ends the program. What must be converted is read, not mapped, or the file's
     pages would count as memory too; it is also looked at, which costs little beside the conversion. Mapped
     numbers are not: `fromnoise inspect` looks at all, and drawing stops at the first that is not finite.
+    `shelved`: large tensors are neither, but stay in the file and are read and looked at for each use.
     """
 
     stored: Stored
     supply: Supply
     device: torch.device
     dtype: torch.dtype
+    shelved: bool = False
+    lock: Lock = field(default_factory=Lock)  # a supply is not for several threads at once
 
     def fill(self, parts: Parts, recipes: Plan) -> None:
         """Give every network its tensors."""
         for name, module in parts.modules():
-            places = self._places(module.state_dict())
-            state = {key: self._made(recipes[f"{name}.{key}"], place) for key, place in places.items()}
-            module.load_state_dict(state, strict=True, assign=True)
+            blank = module.state_dict()
+            made = {
+                key: self._shelf(recipes[f"{name}.{key}"], tensor.shape)
+                for key, tensor in blank.items()
+                if self.shelved and tensor.numel() >= SHELVED
+            }
+            places = self._places({key: tensor for key, tensor in blank.items() if key not in made})
+            made |= {key: self._made(recipes[f"{name}.{key}"], place) for key, place in places.items()}
+            module.load_state_dict(made, strict=True, assign=True)
             module.eval().requires_grad_(False)
+
+    def _shelf(self, recipe: Recipe, shape: torch.Size) -> Tensor:
+        self._refuse_quantized(recipe)
+        return Shelved(partial(self._fetched, recipe, shape), shape, self.dtype)
+
+    def _fetched(self, recipe: Recipe, shape: torch.Size) -> Tensor:
+        with self.lock:
+            return self._converted(recipe, torch.empty(shape, dtype=self.dtype))
 
     def _places(self, blank: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Where converted tensors go: into one piece of memory, which is given back whole with the network.
@@ -179,14 +206,13 @@ class Reader:
         }
 
     def _made(self, recipe: Recipe, place: Tensor) -> Tensor:
-        kinds = {self.stored.dtypes[name] for name in recipe.sources}
-        if odd := [kind for kind in kinds if not kind.is_floating_point]:
-            what = f"{shown(recipe.sources[0])} as {_short(odd[0])}"
-            problem = f"{self.stored.name} holds {what}: quantized weights are not read"
-            raise WeightsError(problem, hint="get the model as float16")
-        if self.device.type == "cpu" and kinds == {self.dtype}:
+        kinds = self._refuse_quantized(recipe)
+        if self.device.type == "cpu" and kinds == {self.dtype} and not self.shelved:
             made = recipe({name: self.stored.read(name) for name in recipe.sources})
             return made if made.data_ptr() % made.element_size() == 0 else made.clone()
+        return self._converted(recipe, place)
+
+    def _converted(self, recipe: Recipe, place: Tensor) -> Tensor:
         if place.is_meta:
             made = recipe({name: self.supply.tensor(name) for name in recipe.sources})
             made = made.to(self.device, self.dtype)
@@ -196,6 +222,15 @@ class Reader:
             made = place.copy_(recipe({name: self.supply.tensor(name) for name in recipe.sources}))
         self._check(recipe, made)
         return made
+
+    def _refuse_quantized(self, recipe: Recipe) -> set[torch.dtype]:
+        """The types in which the file holds it.  Raises: WeightsError"""
+        kinds = {self.stored.dtypes[name] for name in recipe.sources}
+        if odd := [kind for kind in kinds if not kind.is_floating_point]:
+            what = f"{shown(recipe.sources[0])} as {_short(odd[0])}"
+            problem = f"{self.stored.name} holds {what}: quantized weights are not read"
+            raise WeightsError(problem, hint="get the model as float16")
+        return kinds
 
     def _copied(self, name: str, place: Tensor) -> Tensor:
         """One tensor in another type, piece by piece."""
@@ -207,7 +242,11 @@ class Reader:
         return place
 
     def _check(self, recipe: Recipe, made: Tensor) -> None:
-        if made.sum(dtype=torch.float32).isfinite() or made.isfinite().all():  # a large sum may overflow
+        # a large sum may overflow; torch sums a copy in float32, so not of all at once
+        parts: tuple[Tensor, ...] = torch.split(made.view(-1), SUMMED)
+        if all(part.sum(dtype=torch.float32).isfinite() for part in parts):
+            return
+        if made.isfinite().all():
             return
         name, first = self.stored.name, shown(recipe.sources[0])
         if all(self.supply.tensor(source).float().isfinite().all() for source in recipe.sources):

@@ -27,6 +27,7 @@ from fromnoise.weights.wording import shown
 EXITS: Final = {"ldm": "out.2.weight", "diffusers": "conv_out.weight"}  # what a ControlNet's half lacks
 EMBEDDING_MARKS: Final = ("string_to_param", "emb_params", "clip_l", "clip_g")
 VOWELS: Final = "AEIOaeio"
+NAME_IT: Final = "use it beside a model: `--embedding FILE`, and its name in the prompt"
 USE_BESIDE: Final = "use it beside a model: `--lora FILE`, or `--lora FILE:SCALE`"
 MOST_EMBEDDINGS, FIRST = 8, 3  # tensors in a file of embeddings; names that are shown
 READ_BY: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # width of the texts that a U-Net reads
@@ -126,19 +127,19 @@ def _embedding(stored: Stored) -> Identity | None:
     """Textual inversion: a few vectors as wide as the words of a text encoder."""
     widths = {shape[-1] if shape else 0 for shape in stored.shapes.values()}
     flat = all(len(shape) in (1, 2) for shape in stored.shapes.values())
-    marked = any(name.startswith(EMBEDDING_MARKS) for name in stored.shapes)
-    plain = all("." not in name for name in stored.shapes)
+    plain = all("." not in name.removeprefix("string_to_param.") for name in stored.shapes)
+    marked = plain and any(name.startswith(EMBEDDING_MARKS) for name in stored.shapes)
     if (
         len(stored.shapes) > MOST_EMBEDDINGS
         or not flat
-        or not widths <= CLIPS.keys()
-        or not (marked or plain)
+        or not plain
+        or not (marked or widths <= CLIPS.keys())
     ):
         return None
-    which = " and ".join(CLIPS[width] for width in sorted(widths))
+    which = " and ".join(CLIPS.get(width, f"a text encoder {width} wide") for width in sorted(widths))
     proof = (Finding("kind", "embedding", f"{shown(next(iter(stored.shapes)))!r} is as wide as {which}"),)
     obstacle = f"it is an embedding (textual inversion): new words for {which}"
-    return Identity("embedding", "", which, "", None, proof, obstacle, BESIDE)
+    return Identity("embedding", "", which, "", None, proof, obstacle, NAME_IT)
 
 
 def _unknown(stored: Stored) -> Identity:

@@ -56,11 +56,13 @@ def load_model(
     ema: bool = False,
     vae: str | os.PathLike[str] | None = None,
     variant: str | None = None,
+    shelved: bool = False,
 ) -> Parts:
     """Load a model file or a diffusers folder; None or "embedded" is the model that comes with fromnoise.
 
     `prediction`: what the network says; wins over the file    `ema`: read the averages of the U-Net's weights
     `vae`: a file or folder whose autoencoder is to be used    `variant`: "fp16" …, of a folder
+    `shelved`: on a CPU, large weights of others' models stay in their file and are read for each use
     Raises: StorageError if there is no such file, WeightsError if it holds no model that we can read,
             RequestError if it is not asked for in a way that makes sense
     """
@@ -76,7 +78,12 @@ def load_model(
     if not os.path.exists(source):  # unlike Path.exists, says no to impossible names
         problem = f"there is no model {shown(str(source))!r}"
         raise StorageError(problem, hint=f"give a file or a folder, or {EMBEDDED!r}")
-    return load_weights(source, device=torch.device(device), dtype=dtype, **asked)
+    return load_weights(source, device=torch.device(device), dtype=dtype, shelved=shelved, **asked)
+
+
+def model_file(source: str | os.PathLike[str] | None = None) -> Path:
+    """The file or folder that `load_model` reads."""
+    return FOLDER / MODEL_FILE if source in (None, EMBEDDED) else Path(source or "")
 
 
 def load_embedded(folder: Path, *, device: str | torch.device, dtype: torch.dtype) -> Parts:

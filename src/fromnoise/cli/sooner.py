@@ -1,0 +1,70 @@
+"""`--budget` and `--preset`: what is left open is chosen so that drawing takes less time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fromnoise.cli.options import Asked
+from fromnoise.cli.screen import Screen
+from fromnoise.errors import RequestError
+from fromnoise.request import FilledRequest, GenerateRequest
+
+if TYPE_CHECKING:
+    from fromnoise.engine.pace import Clock
+    from fromnoise.pipeline import Pipeline
+
+Settle = Callable[[GenerateRequest], FilledRequest]
+
+
+def check_sooner(asked: Asked, *, replays: bool = False) -> None:
+    """Refuse what does not go together, before a model is loaded.  Raises: RequestError"""
+    given = [name for name in ("budget", "preset") if getattr(asked, name) is not None]
+    if replays and given:
+        raise RequestError(
+            {given[0]: "a replay repeats what the picture says"}, hint=f"leave out --{given[0]}"
+        )
+    if len(given) > 1:
+        raise RequestError(
+            {"preset": "a budget picks one by itself"}, hint="give --budget or --preset, not both"
+        )
+
+
+def sooner(
+    requests: Sequence[GenerateRequest],
+    asked: Asked,
+    screen: Screen,
+    pipe: "Pipeline",
+    refiner: "Pipeline | None",
+    settle: Settle,
+) -> list[GenerateRequest]:
+    """The requests with all that was chosen in them, and a line about it; without either option as they are.
+
+    A budget is shared by the requests, and what loading took is taken off it. Raises: RequestError
+    """
+    if asked.budget is None and asked.preset is None:
+        return list(requests)
+    from fromnoise.engine.budget import preset, within
+
+    clock, fixed, said = clock_of(pipe, refiner, settle(requests[0])), asked.fields().keys(), set[str]()
+    changed = list[GenerateRequest]()
+    for request in requests:
+        full = settle(request)
+        if asked.preset is not None:
+            choice = preset(asked.preset, full, pipe.spec, clock.forecast, fixed)
+        else:
+            loaded = pipe.load_seconds + (refiner.load_seconds if refiner else 0.0)
+            share, spent = ((each or 0.0) / len(requests) for each in (asked.budget, loaded))
+            choice = within(share, full, pipe.spec, clock.forecast, fixed, spent)
+        if (line := str(choice)) not in said:
+            screen.say(line)
+        said.add(line)
+        changed.append(replace(request, **choice.changed))
+    return changed
+
+
+def clock_of(pipe: "Pipeline", refiner: "Pipeline | None", request: FilledRequest) -> "Clock":
+    """Forecasts for these models as they are loaded, with as many pictures at a time as for this request."""
+    from fromnoise.engine.pace import Clock
+
+    second = refiner.spec if refiner else None
+    return Clock(pipe.spec, pipe.dtype, pipe.engine, pipe.device, second, pipe.at_once(request))

@@ -1,0 +1,203 @@
+"""How much memory drawing takes on a CPU, and what is done where it is short: decided before any is taken.
+
+Weights that lie in a file (weights/shelved.py) are held once, in the form in which they calculate. Where even
+that is too much, some are made anew for each use; where activations are, texts are read one at a time.
+Peaks are those of the whole process; benchmarks/memory.py measures them beside these predictions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from re import fullmatch
+from typing import Final, Literal
+
+from fromnoise.engine.memory import available
+from fromnoise.engine.packing import DTYPES, can_pack
+from fromnoise.engine.room import TEXTS, UNET_MAPS
+from fromnoise.engine.work import Ask, decoder_work, unet_work
+from fromnoise.errors import OutOfMemory, RequestError
+from fromnoise.request import FilledRequest
+from fromnoise.specs import ModelSpec
+
+Memory = Literal["auto", "low"] | int
+"""What is free, as little as possible, or so many bytes."""
+
+AUTO, LOW = "auto", "low"
+UNITS: Final = {"": 10**9, "g": 10**9, "gb": 10**9, "gib": 2**30, "m": 10**6, "mb": 10**6, "mib": 2**20}
+GB: Final = 1e9
+
+# Measured: benchmarks/memory.py
+RUNTIME: Final = 370_000_000  # Python, torch, a vocabulary, and what oneDNN compiles for itself
+VAE_MAPS: Final = 12  # of the autoencoder's first width and full size, with the holes between them
+FEWER_MAPS: Final = 7.5  # where every large one is given back at once, which takes a little longer
+SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
+HOLES: Final = 1.07  # what packed weights take, holes between them included
+BYTES: Final = 1.3  # of a number in int8, with what stays as it was
+PACKED: Final = {dtype.itemsize for dtype in DTYPES}
+SMALLEST: Final = 64  # pixels: the shortest side that is proposed
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A model as memory sees it.
+
+    `size`: bytes of a number; `packed`: of one that is packed; `shelved`: are weights in their file?
+    """
+
+    spec: ModelSpec
+    size: int
+    packed: float = 0.0  # 0: nothing is packed
+    shelved: bool = True
+    beside: int = 0  # numbers that something else holds: a refiner's weights, those that an adapter changed
+
+    @classmethod
+    def of(cls, spec: ModelSpec, size: int, engine: str, shelved: bool, beside: int = 0) -> "Load":
+        """As an engine packs it."""
+        packed = {"plain": 0.0, "int8": BYTES}.get(engine, float(size))
+        return cls(spec, size, packed if can_pack() and size in PACKED else 0.0, shelved, beside)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What is done to stay within a budget, and the most that each part of a drawing then takes.
+
+    Units: bytes
+    """
+
+    sequential: bool  # texts one at a time, and large maps handed back at once: a few per cent longer
+    kept: int  # of the U-Net's weights, from step to step; the others are packed for each use
+    given: int  # of these, given up while a picture is decoded
+    reading: int
+    drawing: int
+    decoding: int
+    streams: int = 0  # of the U-Net's weights, at each step
+    returns: bool = True  # can packed weights be given back, to be made again from the file?
+
+    @property
+    def peak(self) -> int:
+        """The most."""
+        return max(self.reading, self.drawing, self.decoding)
+
+    def __str__(self) -> str:
+        means = [f"{self.peak / GB:.1f} GB"]
+        means += ["one text at a time"] if self.sequential else []
+        means += [f"{self.streams / GB:.1f} GB of weights anew at each step"] if self.streams else []
+        return ", ".join(means)
+
+
+def memory_of(text: str | int) -> Memory:
+    """What somebody means by auto, low, 4, "4GB" or "900MB"; a bare number is GB, a whole one bytes.
+
+    Raises: RequestError
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return text
+    word = str(text).strip().lower()
+    if word in (AUTO, LOW):
+        return AUTO if word == AUTO else LOW
+    found = None if isinstance(text, int) else fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", word)
+    if found and found[2] in UNITS and float(found[1]) > 0:
+        return int(float(found[1]) * UNITS[found[2]])
+    raise RequestError({"memory": f"{text!r} is no amount"}, hint="give auto, low, or such as 4GB or 900MB")
+
+
+def plan(load: Load, request: FilledRequest, memory: Memory, *, picture: bool = False) -> MemoryPlan:
+    """The least that must be done for a request to fit.  `picture`: one is encoded first
+
+    Raises: OutOfMemory that names the need, the budget and the nearest size that fits
+    """
+    least = _planned(load, request, 0, True, picture)
+    if memory == LOW and load.shelved:
+        return least
+    budget = available() if isinstance(memory, str) else memory
+    if budget is None:
+        return _planned(load, request, _unet(load), False, picture)
+    for sequential in (False, True):
+        whole = _planned(load, request, _unet(load), sequential, picture)
+        if whole.peak <= budget:
+            return whole
+    room = int((budget - least.drawing) / HOLES)
+    part = _planned(load, request, max(0, room), True, picture)
+    if load.shelved and part.peak <= budget:
+        return part
+    raise refusal(load, request, budget, least if load.shelved else whole, picture)
+
+
+def refusal(load: Load, request: FilledRequest, budget: int, least: MemoryPlan, picture: bool) -> OutOfMemory:
+    """Why a request is not drawn, and what would be."""
+    need = f"{request.width}x{request.height} pixels take {least.peak / GB:.2f} GB at least"
+    hint = "give it more memory, or take a smaller model"
+    for width, height in smaller(load.spec, request):
+        asked = replace(request, width=width, height=height)
+        kept = 0 if load.shelved else _unet(load)
+        if _planned(load, asked, kept, True, picture).peak <= budget:
+            hint = f"{width}x{height} fits"
+            break
+    return OutOfMemory(f"{need}, and there are {budget / GB:.2f} GB", hint=hint)
+
+
+def smaller(spec: ModelSpec, request: FilledRequest) -> Iterator[tuple[int, int]]:
+    """Sizes of about the same shape, from the largest down."""
+    grid = max(spec.vae.factor, SMALLEST // 8)
+    long, short = max(request.width, request.height), min(request.width, request.height)
+    for side in range(long - grid, SMALLEST - 1, -grid):
+        other = round(short * side / long / grid) * grid
+        if other >= min(SMALLEST, short):
+            yield (side, other) if request.width >= request.height else (other, side)
+
+
+def texts_of(load: Load, request: FilledRequest) -> int:
+    """How many texts a picture is drawn with at most."""
+    if load.spec.unet.in_channels == 2 * load.spec.vae.latent_channels:
+        return TEXTS + 1
+    return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
+
+
+def _planned(load: Load, request: FilledRequest, room: int, sequential: bool, picture: bool) -> MemoryPlan:
+    spec, size, total = load.spec, load.size, _unet(load)
+    latent = (request.width // spec.vae.factor) * (request.height // spec.vae.factor)
+    rows = 1 if sequential else texts_of(load, request)
+    places = (request.width // spec.vae.patch) * (request.height // spec.vae.patch)
+    maps = int((FEWER_MAPS if sequential else VAE_MAPS) * size * spec.vae.base_width * places)
+    resident = RUNTIME + size * load.beside + (0 if load.shelved else _all(spec) * size)
+    largest = (
+        (3 if room < total else 2) * size * max(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
+    )
+    kept = min(room, total)
+    activations = int(SPARE * UNET_MAPS * size * spec.unet.base_width * latent * rows)
+    drawing = resident + int(HOLES * kept) + activations
+    decoding = resident + int(_decoder(spec) * (load.packed or 1)) + maps
+    given = min(kept, max(0, decoding + int(HOLES * kept) - drawing)) if load.shelved else 0
+    words = max(text.vocab * text.width for text in spec.texts)
+    reading = resident + (2 * size * words if load.shelved else 0)
+    return MemoryPlan(
+        sequential,
+        kept,
+        given,
+        max(reading, resident + maps if picture else 0),
+        drawing + largest,
+        decoding + int(HOLES * (kept - given)),
+        total - kept,
+        load.shelved,
+    )
+
+
+def weights_of(spec: ModelSpec) -> int:
+    """Numbers of a U-Net's packed weights; an Upsample's 3x3 kernels take sixteen places instead of nine."""
+    folded = sum(7 * width**2 for width in spec.unet.widths[1:])
+    return folded + sum(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
+
+
+def _unet(load: Load) -> int:
+    return int(load.packed * weights_of(load.spec))
+
+
+def _decoder(spec: ModelSpec) -> int:
+    folded = sum(7 * width**2 for width in spec.vae.widths[1:])
+    return folded + sum(work.weights for work in decoder_work(spec.vae, 8, 8))
+
+
+def _all(spec: ModelSpec) -> int:
+    """Numbers of the plain networks; the encoder has about as many as the decoder."""
+    unet = sum(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
+    texts = sum(text.vocab * text.width + 12 * text.layers * text.width**2 for text in spec.texts)
+    return unet + 2 * _decoder(spec) + texts

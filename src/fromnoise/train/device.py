@@ -1,0 +1,28 @@
+"""Where a stage is trained. What is random is drawn on the CPU, so that a run may move between devices."""
+
+import torch
+from torch import Tensor
+
+from fromnoise.engine.precision import native_dtype
+from fromnoise.train.recipe import Recipe
+from fromnoise.weights.model_loader import find_device
+
+CPU, CARD = "cpu", "cuda"
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """The device that a recipe names.  Raises: RequestError if it cannot be used"""
+    return find_device(recipe.device)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where a device has it, as every CPU has; else float32, for float16 loses small gradients."""
+    able = device.type == CPU or native_dtype(device) == torch.bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+
+
+def onto(device: torch.device, *tensors: Tensor) -> list[Tensor]:
+    """A batch on the device; nobody waits while it goes to a graphics card. On a CPU: the very tensors."""
+    if device.type != CARD:
+        return [tensor.to(device) for tensor in tensors]
+    return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]

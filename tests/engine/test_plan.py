@@ -1,0 +1,200 @@
+"""What is decided about memory: from shapes alone, before anything is held."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fromnoise.engine import plan as planning
+from fromnoise.engine.memory import available
+from fromnoise.engine.plan import GB, Load, memory_of, plan
+from fromnoise.errors import OutOfMemory, RequestError
+from fromnoise.request import FilledRequest, GenerateRequest
+from fromnoise.specs import SD15, SDXL
+
+SD = Load(SD15, size=2, packed=2.0)
+XL = Load(SDXL, size=2, packed=2.0)
+PLENTY = 64 * 10**9
+
+
+def asked(width: int = 512, height: int = 512, **fields) -> FilledRequest:
+    request = GenerateRequest(prompt="", seeds=(1,), width=width, height=height, **fields)
+    return request.filled(SD15.defaults)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("auto", "auto"),
+        ("LOW", "low"),
+        ("4", 4 * 10**9),
+        ("2.4GB", 2_400_000_000),
+        (" 900 mb", 900_000_000),
+        ("1GiB", 2**30),
+        (12345, 12345),
+    ],
+)
+def test_amounts(text, meant) -> None:
+    assert memory_of(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1GB", "0", "4 parsecs", "1e3", 0, -5, True, "GB", "nan"])
+def test_what_is_no_amount_is_refused(text) -> None:
+    with pytest.raises(RequestError) as refused:
+        memory_of(text)
+    assert "memory" in refused.value.problems
+    assert "4GB" in refused.value.hint
+
+
+def test_where_there_is_plenty_nothing_is_done() -> None:
+    found = plan(SD, asked(), PLENTY)
+    assert not found.sequential
+    assert found.streams == 0
+    assert found.kept == planning.weights_of(SD15) * 2
+
+
+def test_the_bars_of_the_families_are_kept() -> None:
+    assert plan(SD, asked(), PLENTY).peak <= 2.6 * GB
+    assert plan(XL, asked(1024, 1024), PLENTY).peak <= 7 * GB
+
+
+def test_decoding_takes_no_more_than_drawing_where_weights_can_be_given_up() -> None:
+    for load, side in ((SD, 512), (XL, 1024)):
+        found = plan(load, asked(side, side), PLENTY)
+        assert found.decoding <= found.drawing
+        assert 0 < found.given < found.kept
+
+
+def test_the_less_there_is_the_more_is_done() -> None:
+    whole = plan(SD, asked(768, 768), PLENTY)
+    sequential = plan(SD, asked(768, 768), whole.peak - 1)
+    assert sequential.sequential
+    assert sequential.streams == 0
+    streamed = plan(SD, asked(768, 768), sequential.peak - 1)
+    assert streamed.sequential
+    assert 0 < streamed.streams < whole.kept
+    assert streamed.peak < sequential.peak < whole.peak
+
+
+@pytest.mark.parametrize("share", [0.99, 0.8, 0.6, 0.5])
+def test_a_plan_stays_within_its_budget(share: float) -> None:
+    budget = int(share * plan(SD, asked(), PLENTY).peak)
+    assert plan(SD, asked(), budget).peak <= budget
+
+
+def test_low_is_the_least() -> None:
+    least = plan(SD, asked(), "low")
+    assert least.kept == 0
+    assert least.sequential
+    with pytest.raises(OutOfMemory):
+        plan(SD, asked(), least.peak - 1)
+    assert plan(SD, asked(), least.peak).peak <= least.peak
+
+
+@pytest.mark.parametrize("memory", [PLENTY, "low"])
+def test_more_pixels_never_take_less(memory) -> None:
+    peaks = [plan(SD, asked(side, side), memory).peak for side in range(256, 2049, 64)]
+    assert peaks == sorted(peaks)
+    assert peaks[0] < peaks[-1]
+
+
+def test_pictures_are_drawn_one_at_a_time_so_that_more_of_them_take_no_more() -> None:
+    one = plan(SD, asked(), PLENTY).peak
+    assert plan(SD, replace(asked(), seeds=(1, 2, 3, 4)), PLENTY).peak == one
+
+
+def test_unguided_drawing_takes_less_than_guided() -> None:
+    guided, alone = (plan(SD, asked(1024, 1024, guidance=scale), PLENTY) for scale in (7.5, 1.0))
+    assert alone.drawing < guided.drawing
+    assert alone.drawing == plan(SD, asked(1024, 1024), guided.peak - 1).drawing  # its one text
+
+
+def test_what_others_hold_counts() -> None:
+    more = 10**8
+    beside = plan(replace(SD, beside=more), asked(), PLENTY)
+    assert beside.drawing == plan(SD, asked(), PLENTY).drawing + 2 * more
+
+
+def test_plain_networks_hold_their_weights_once_and_packed_ones_beside_them_twice() -> None:
+    numbers = planning.weights_of(SD15)
+    plain = plan(Load.of(SD15, 2, "plain", shelved=False), asked(), PLENTY)
+    twice = plan(Load(SD15, 2, 2.0, shelved=False), asked(), PLENTY)
+    assert plain.kept == 0
+    assert twice.drawing - plain.drawing >= 2 * numbers
+    assert not twice.returns
+    assert twice.given == 0
+
+
+def test_refusal_names_the_need_the_budget_and_a_size_that_fits() -> None:
+    budget = plan(SD, asked(512, 384), "low").peak
+    with pytest.raises(OutOfMemory) as refused:
+        plan(SD, asked(1024, 768), budget)
+    need = plan(SD, asked(1024, 768), "low").peak
+    assert "1024x768" in refused.value.message
+    assert f"{need / GB:.2f} GB" in refused.value.message
+    assert f"{budget / GB:.2f} GB" in refused.value.message
+    assert refused.value.hint == "512x384 fits"
+    assert plan(SD, asked(512, 384), budget).peak <= budget
+
+
+def test_where_no_size_fits_none_is_proposed() -> None:
+    with pytest.raises(OutOfMemory) as refused:
+        plan(SD, asked(), 10**6)
+    assert "fits" not in refused.value.hint
+
+
+def test_without_a_file_low_is_no_less_than_everything() -> None:
+    load = replace(SD, shelved=False)
+    with pytest.raises(OutOfMemory):
+        plan(load, asked(), 10**9)
+
+
+# --- what is free ---
+
+
+def written(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    written(tmp_path, "proc/meminfo", "MemTotal: 9000 kB\nMemAvailable:  5000 kB\n")
+    written(tmp_path, "proc/self/status", "Name:\tpython\nVmRSS:\t  300 kB\n")
+    written(tmp_path, "proc/self/cgroup", "0::/a/b\n")
+    return tmp_path
+
+
+def free(machine: Path) -> int | None:
+    return available(machine / "proc", machine / "cgroup")
+
+
+def test_what_is_free_is_what_the_system_has_beside_what_the_process_holds(machine: Path) -> None:
+    assert free(machine) == 5300 * 1024
+
+
+def test_the_limit_of_a_container_counts_wherever_above_it_stands(machine: Path) -> None:
+    written(machine, "cgroup/a/memory.max", str(3000 * 1024))
+    written(machine, "cgroup/a/memory.current", str(2000 * 1024))
+    written(machine, "cgroup/a/memory.stat", f"anon 5\ninactive_file {100 * 1024}\n")
+    written(machine, "cgroup/a/b/memory.max", "max\n")
+    assert free(machine) == (300 + 1000 + 100) * 1024
+
+
+def test_the_older_groups_are_read_too(machine: Path) -> None:
+    written(machine, "proc/self/cgroup", "4:memory:/box\n2:cpu:/\n")
+    written(machine, "cgroup/memory/box/memory.limit_in_bytes", str(700 * 1024))
+    written(machine, "cgroup/memory/box/memory.usage_in_bytes", str(600 * 1024))
+    written(machine, "cgroup/memory/box/memory.stat", "cache 1\n")
+    assert free(machine) == 400 * 1024
+
+
+def test_where_nobody_says_what_is_free_everything_is_allowed(tmp_path: Path, monkeypatch) -> None:
+    assert free(tmp_path) is None
+    monkeypatch.setattr(planning, "available", lambda: None)
+    assert plan(SD, asked(), "auto") == plan(SD, asked(), PLENTY)
+
+
+def test_auto_is_what_is_free(monkeypatch) -> None:
+    monkeypatch.setattr(planning, "available", lambda: 15 * 10**8)
+    assert plan(SD, asked(), "auto") == plan(SD, asked(), 15 * 10**8)

@@ -1,0 +1,193 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import Rehearsal
+from PIL import Image
+from safetensors import safe_open
+from test_resume import same
+
+from fromnoise.errors import SpecError, WeightsError
+from fromnoise.loading import load
+from fromnoise.nets.diffusion import UNet
+from fromnoise.noise.denoiser import Conditioning, Process
+from fromnoise.noise.guidance import guided
+from fromnoise.noise.samplers import SAMPLERS
+from fromnoise.noise.seeds import PerImageNoise
+from fromnoise.train import stages
+from fromnoise.train.loop import fit
+from fromnoise.train.presets import MITE, TINY_RUN
+from fromnoise.train.ship import assemble
+from fromnoise.train.state import LATEST, read_checkpoint
+from fromnoise.train.turbo import TurboRecipe, TurboTask
+from fromnoise.weights.native import Parts, load_native
+
+RECIPE = TINY_RUN.turbo
+NOTHING = Conditioning(torch.zeros(1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def parts(rehearsal: Rehearsal) -> Parts:
+    """The rehearsal's model with a U-Net that says more than one after four steps of training."""
+    parts = load_native(rehearsal.model)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return replace(parts, unet=UNet(parts.spec.unet).eval().requires_grad_(False))
+
+
+def task_of(rehearsal: Rehearsal, parts: Parts, recipe: TurboRecipe = RECIPE) -> TurboTask:
+    made = stages.turbo_task(rehearsal.folder, TINY_RUN)
+    rest = (made.text, parts.decoder, made.tokens, made.encode, made.prompts, recipe)
+    return TurboTask(made.spec, parts.unet, *rest)
+
+
+@pytest.fixture(scope="module")
+def task(rehearsal: Rehearsal, parts: Parts) -> TurboTask:
+    return task_of(rehearsal, parts)
+
+
+def test_at_first_the_student_says_what_the_unguided_teacher_says(
+    task: TurboTask, rehearsal: Rehearsal, parts: Parts
+) -> None:
+    z, t = torch.randn(3, *task.shape), torch.tensor([1.0, 0.5, 0.25])
+    cond = task._read(task.tokens[:3, 0])
+    unguided = task_of(rehearsal, parts, replace(RECIPE, guidance=1.0))
+    first = task.unguided(z, t, cond)
+    assert torch.allclose(first, unguided.guided(z, t, cond), atol=0.02)
+    assert (first - task.guided(z, t, cond)).abs().max() > 0.1
+
+
+def test_the_student_walks_by_the_levels_of_the_sampler(task: TurboTask) -> None:
+    assert task.times(4) == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.0], abs=1e-6)
+    assert task.shape == (4, 4, 4)
+
+
+def test_a_lesson_is_the_mean_of_the_teachers_steps(task: TurboTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along the field v(z) = z, k steps of length h / k end at (1 - h / k)^k z."""
+    monkeypatch.setattr(task, "guided", lambda z, t, cond: z)
+    z, k = torch.ones(1, 1, 1, 1), RECIPE.teacher_steps
+    end = (1 - 0.5 / k) ** k
+    assert task.lesson(z, 0.75, 0.25, NOTHING).item() == pytest.approx((1 - end) / 0.5, rel=1e-6)
+    times = list[float]()
+    monkeypatch.setattr(task, "guided", lambda z, t, cond: times.append(t.item()) or z)
+    task.lesson(z, 0.75, 0.25, NOTHING)
+    assert times == pytest.approx([0.75 - 0.5 * j / k for j in range(k)])
+
+
+def test_the_teachers_walk_is_the_samplers(task: TurboTask) -> None:
+    """In bfloat16 here, in float32 there: nearly."""
+    process, eps = Process.of(task.spec), torch.randn(2, *task.shape)
+    cond = task._read(task.tokens[:2, 0])
+    sigmas = process.schedule.sigmas(len(task.many) - 1, "uniform")
+    denoise = guided(process.denoiser(task.teacher), cond, task.silence.expand(2), task.recipe.guidance)
+    with torch.no_grad():
+        *_, last = SAMPLERS["euler"](
+            denoise, process.start(eps, sigmas[0]), sigmas, noise=PerImageNoise((0,))
+        )
+    right = task.walk(task.guided, eps, task.many, cond)
+    off = F.mse_loss(right, last.x)
+    assert off < 0.05 * F.mse_loss(task.walk(task.unguided, eps, task.many, cond), last.x)
+
+
+def test_it_comes_nearer_to_the_teacher(rehearsal: Rehearsal, parts: Parts, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=16, lr=5e-3, look_every=99, ema=None, rank=4, guidance=20.0)
+    task = task_of(rehearsal, parts, recipe)
+    before = task.look(tmp_path, 0)
+    list(fit(task, recipe, tmp_path / "turbo"))
+    after = task.look(tmp_path, 16)
+    assert after["apart"] < 0.9 * before["apart"]
+    assert after["untaught"] == before["untaught"]  # the teacher rests
+
+
+def test_stopping_and_going_on_is_the_same_as_not_stopping(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, look_every=9)
+
+    def task() -> TurboTask:
+        return stages.turbo_task(rehearsal.folder, TINY_RUN)
+
+    list(fit(task(), recipe, tmp_path / "whole"))
+    first = fit(task(), recipe, tmp_path / "halves")
+    while next(first).step < 2:
+        pass
+    first.close()
+    list(fit(task(), recipe, tmp_path / "halves"))
+    assert same(*(read_checkpoint(tmp_path / name / LATEST) for name in ("whole", "halves")))
+
+
+def test_only_models_that_predict_a_velocity_have_a_turbo(task: TurboTask) -> None:
+    spec = replace(MITE, prediction="v", schedule=replace(MITE.schedule, kind="linear"))
+    parts = (task.teacher, task.text, task.decoder, task.tokens, task.encode, (), RECIPE)
+    with pytest.raises(SpecError, match="predict a flow velocity; mite: v"):
+        TurboTask(spec, *parts)
+
+
+def test_a_sheet_shows_student_and_teacher(rehearsal: Rehearsal) -> None:
+    with Image.open(rehearsal.folder / "turbo" / "sheet-000004.png") as sheet:
+        assert sheet.size == (8 * 34 - 2, 32)  # two prompts, both ways
+
+
+# --- its file ---
+
+
+def test_the_model_draws_with_it_by_name_in_its_own_steps(rehearsal: Rehearsal) -> None:
+    quick = rehearsal.model.with_name("model.turbo.safetensors")
+    assert quick.with_suffix(".sha256").read_text("ascii").endswith("  model.turbo.safetensors\n")
+    with safe_open(quick, framework="pt") as file:
+        assert json.loads(file.metadata()["card"])["recipe"]["strides"] == RECIPE.strides
+        assert {str(file.get_tensor(name).dtype) for name in file.keys() if "weight" in name} == {  # noqa: SIM118
+            "torch.float16"
+        }
+    pipe = load(rehearsal.model)
+    plain = pipe("a red boat", seed=1)
+    result = pipe("a red boat", seed=1, adapters=("turbo",))
+    assert (plain.request.steps, plain.request.guidance) == (4, 3.0)
+    assert (result.request.steps, result.request.guidance) == (RECIPE.strides, 1.0)
+    (use,) = result.request.adapters or ()
+    assert (use.name, use.scale, len(use.hash)) == ("turbo", 1.0, 10)
+    again = load(rehearsal.model)(result.request)
+    assert again.pictures == result.pictures
+    chosen = pipe("a red boat", seed=1, adapters=("turbo",), steps=3, guidance=2.0).request
+    assert (chosen.steps, chosen.guidance) == (3, 2.0)
+    pipe.attach("turbo")
+    assert pipe("a red boat", seed=1).pictures == result.pictures
+    pipe.detach("turbo")
+    assert pipe("a red boat", seed=1).pictures == plain.pictures
+
+
+def test_the_file_holds_what_was_learned(rehearsal: Rehearsal, task: TurboTask) -> None:
+    learned = read_checkpoint(rehearsal.folder / "turbo" / stages.WEIGHTS).tensors
+    pipe = load(rehearsal.model, dtype="float32")
+    before = pipe.unet.state_dict()
+    pipe.attach("turbo")
+    name = "mid.1.enter"
+    up, down = (learned[f"{name.replace('.', '-')}.{part}.weight"].half().float() for part in ("up", "down"))
+    expected = before[f"{name}.weight"].float() + up @ down
+    assert torch.allclose(pipe.unet.get_submodule(name).weight, expected, atol=1e-5)
+    assert len(learned) == 2 * len(task.modules)
+
+
+def test_it_is_refused_after_another_training_of_the_unet(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    folder = copytree(rehearsal.folder, tmp_path / "run")
+    longer = TINY_RUN.told("unet", steps=6)
+    list(stages.train_unet(folder, longer))
+    for stage in (
+        lambda: next(stages.train_turbo(folder, longer)),
+        lambda: assemble(folder, tmp_path / "m.safetensors", longer),
+    ):
+        with pytest.raises(WeightsError, match="learned from another U-Net than the one in unet/") as caught:
+            stage()
+        assert "fromnoise train turbo" in (caught.value.hint or "")
+
+
+def test_without_a_turbo_a_model_is_assembled_all_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    for part in rehearsal.folder.iterdir():
+        if part.name != "turbo":
+            (tmp_path / part.name).symlink_to(part)
+    (tmp_path / "out").mkdir()
+    assemble(tmp_path, tmp_path / "out" / "model.safetensors", TINY_RUN)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.safetensors", "model.sha256"]
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == rehearsal.model.read_bytes()
