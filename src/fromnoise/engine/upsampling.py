@@ -12,6 +12,7 @@ from fromnoise.nets.blocks import Upsample
 # Which rows (or columns) of a 3-wide kernel fall on the same pixel if pixels are not repeated: for the first
 # of the two new pixels, and for the second. Either sees two pixels instead of three.
 FOLDS: Final = (((0,), (1, 2)), ((0, 1), (2,)))
+OUTPUTS: Final = 64  # that are folded at once: float32 takes memory
 
 
 class FoldedUpsample(Upsample):
@@ -43,13 +44,19 @@ class FoldedUpsample(Upsample):
 def _folded(kernel: Tensor) -> list[list[Tensor]]:
     """The 2x2 kernels, by the row and the column of the new pixel.  Shapes: (O, I, 3, 3) -> (O, I, 2, 2)"""
     kernel = kernel.detach()[:]  # read once, if it is in a file
+    outputs, inputs, *_ = kernel.shape
+    sums = _sums(kernel.device)
+    folded = kernel.new_empty(4, outputs, 2, 2, inputs)  # channels last
+    for at in range(0, outputs, OUTPUTS):
+        some = kernel[at : at + OUTPUTS].float().reshape(-1, 9) @ sums
+        folded[:, at : at + OUTPUTS] = some.view(-1, inputs, 4, 2, 2).permute(2, 0, 3, 4, 1)
+    each = folded.permute(0, 1, 4, 2, 3)
+    return [[each[0], each[1]], [each[2], each[3]]]
 
-    def fold(rows: tuple[tuple[int, ...], ...], columns: tuple[tuple[int, ...], ...]) -> Tensor:
-        folded = kernel.new_empty(*kernel.shape[:2], len(rows), len(columns))
-        folded = folded.contiguous(memory_format=torch.channels_last)
-        for i, r in enumerate(rows):
-            for j, c in enumerate(columns):
-                folded[..., i, j] = kernel[:, :, r][..., c].float().sum(dim=(-2, -1))
-        return folded
 
-    return [[fold(rows, columns) for columns in FOLDS] for rows in FOLDS]
+def _sums(device: torch.device) -> Tensor:
+    """Which of nine weights are added up, for each of the four new pixels.  Shapes: -> (3 3, 2 2 2 2)"""
+    row = torch.tensor(
+        [[[float(at in taps) for taps in fold] for fold in FOLDS] for at in range(3)], device=device
+    )
+    return torch.einsum("yai,xbj->yxabij", row, row).reshape(9, 16)
