@@ -2,22 +2,33 @@
 
 python docs/make.py words                                 the tables in docs/world.md
 python docs/make.py card [--model FILE] [--score FILE]    the facts in docs/model-card.md
+python docs/make.py card --keep FOLDER [--quick] [--clip RUN] [--run RUN]
+                                                          all of the card; goes on where it stopped
+python docs/make.py labels                                the checker beside labels by hand, in the card
+python docs/make.py uncurated [--model FILE]              docs/pictures/uncurated.png
 python docs/make.py gallery [--model FILE]                docs/pictures/gallery.png
 python docs/make.py sheet                                 docs/pictures/world-full.png
 """
 
 import argparse
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from fromnoise import Pipeline, load
 from fromnoise.images.pixels import MIDDLE
+from fromnoise.score import Report, agreement, load_labels, load_oracle, make_tiers, to_markdown
+from fromnoise.score.plans import OVERALL, SEEN
 from fromnoise.train.handover import CLIP, DECODER, ORACLE, UNET, VAE
+from fromnoise.train.log import Log
 from fromnoise.train.sheet import sheet as tiles
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
@@ -44,9 +55,13 @@ PROMPTS = (
     "a blue whale in the desert by day",
 )
 SEED = 0  # of every picture: none is picked
+UNCURATED = 20  # pictures in the card
+LABELS = DOCS / "labels"
+POINTS = 12  # of the curve
 COLUMNS, ENLARGE, GAP = 4, 2, 6
 FONT_SIZE = 13
-BELOW = FONT_SIZE + 6  # pixels, for the prompt
+BELOW = FONT_SIZE + 6  # pixels, for a line of the prompt
+LETTERS = 38  # of such a line
 
 TILE, ACROSS, FIRST = 96, 6, 24  # pixels of a scene, scenes in a row, scenes as they come
 LOOKS = (  # what is drawn in every style
@@ -71,18 +86,27 @@ def unseen(prompt: str) -> bool:
     )
 
 
-def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS) -> Image.Image:
-    """One picture a prompt, its prompt below it; a star marks what training never showed."""
+def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS, lines: int = 1) -> Image.Image:
+    """One picture a prompt, its prompt below it in so many lines; a star marks what training never showed."""
     pictures = [pipe(prompt, seed=SEED).images[0] for prompt in prompts]
     wide, high = (side * ENLARGE for side in pictures[0].size)
     rows = -(-len(prompts) // COLUMNS)
-    page = Image.new("RGB", (COLUMNS * (wide + GAP) - GAP, rows * (high + BELOW + GAP) - GAP), "white")
+    below = BELOW * lines
+    page = Image.new("RGB", (COLUMNS * (wide + GAP) - GAP, rows * (high + below + GAP) - GAP), "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(FONT_SIZE)
     for k, (prompt, picture) in enumerate(zip(prompts, pictures, strict=True)):
-        left, top = k % COLUMNS * (wide + GAP), k // COLUMNS * (high + BELOW + GAP)
+        left, top = k % COLUMNS * (wide + GAP), k // COLUMNS * (high + below + GAP)
         page.paste(picture.resize((wide, high), Image.Resampling.LANCZOS), (left, top))
-        pen.text((left + 2, top + high + 2), prompt + " *" * unseen(prompt), fill="black", font=font)
+        text = prompt + " *" * unseen(prompt)
+        text = "\n".join(wrap(text, LETTERS)) if lines > 1 else text
+        pen.multiline_text((left + 2, top + high + 2), text, fill="black", font=font)
     return page
+
+
+def uncurated(world: World = SMALL) -> tuple[str, ...]:
+    """The prompts of the card's pictures: the first of the score, each for the next of its six tiers."""
+    tiers = make_tiers(OVERALL, UNCURATED, 0, world=world)
+    return tuple(tiers[n % len(tiers)].prompts[SEEN][n].text for n in range(UNCURATED))
 
 
 # --- the full world ---
@@ -173,6 +197,59 @@ def _told(
     yield "Words in its captions", str(len(parts.about.get("words", ())))
 
 
+def scored(path: Path, model_hash: str = "") -> str:
+    """A report as text; one in JSON must be this version's and, where that is known, this model's."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".json":
+        return text
+    report = Report.from_json(json.loads(text))
+    if report.stamp and model_hash and report.stamp.model_hash != model_hash:
+        raise SystemExit(f"{path} is the score of another model, {report.stamp.model_hash[:12]}…")
+    return to_markdown(report)
+
+
+def curve(run: Path) -> str:
+    """How the U-Net's error fell, by its log: some of the validations, and the hours until then."""
+    lines = [line for line in Log(run / UNET).lines() if any("_at_" in name for name in line["figures"])]
+    shown = lines[:: max(1, -(-len(lines) // POINTS))] + lines[-1:]
+    rows = ["| Step | Validation |", "|---|---|"]
+    for step, line in {line["step"]: line for line in shown}.items():
+        figures = (f"{name} {value:.4f}" for name, value in line["figures"].items() if "flow_at_" in name)
+        rows.append(f"| {step:,} | {', '.join(figures)} |")
+    return "\n".join(rows)
+
+
+def by_hand(folder: Path = LABELS) -> str:
+    """The checker beside a person's labels, and where they differ."""
+    labels = load_labels(folder)
+    table, unlike = agreement(labels, load_oracle()(labels.pixels))
+    words = {True: "right", False: "wrong"}
+    told = [f"{label.number} ({label.prompt}: by hand {words[bool(label.right)]})" for label in unlike]
+    return "\n\n".join((table.to_markdown(), f"Where they differ: {'; '.join(told) or 'nowhere'}."))
+
+
+def whole_card(asked: argparse.Namespace, parts: Parts) -> None:
+    """Score, and write every part of the card."""
+    report = asked.keep / "report.json"
+    words = ["score", "--model", asked.model, "--keep", asked.keep / "pictures", "-o", report]
+    words += ["--clip", asked.clip] if asked.clip else []
+    words += ["--quick"] if asked.quick else []
+    (asked.keep / "pictures").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "fromnoise", *map(str, words)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    card = asked.folder / "model-card.md"
+    rewrite(card, "score", scored(report, parts.sha256))
+    rewrite(card, "labels", by_hand())
+    pictures(asked.model, asked.folder)
+
+
+def pictures(model: Path, folder: Path) -> None:
+    """Draw the card's pictures."""
+    path = folder / "pictures" / "uncurated.png"
+    gallery(load(None if model == EMBEDDED else model), uncurated(), lines=2).save(path, optimize=True)
+    print(path)
+
+
 # --- writing ---
 
 
@@ -196,20 +273,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("words", "card", "gallery", "sheet"))
+    kinds = ("words", "card", "labels", "uncurated", "gallery", "sheet")
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--model", type=Path, default=EMBEDDED, help="else the embedded one")
-    parser.add_argument("--score", type=Path, help="what `fromnoise score` printed")
+    parser.add_argument("--score", type=Path, help="what `fromnoise score` printed, or wrote with -o")
+    parser.add_argument("--keep", type=Path, help="score, and keep pictures and report in this folder")
+    parser.add_argument("--quick", action="store_true", help="score few pictures")
+    parser.add_argument("--clip", type=Path, help="a training run whose CLIP scores as well")
+    parser.add_argument("--run", type=Path, help="the training run whose curve is shown")
     parser.add_argument("--folder", type=Path, default=DOCS, help="else this one")
     asked = parser.parse_args()
+    card = asked.folder / "model-card.md"
     match asked.what:
         case "words":
             rewrite(asked.folder / "world.md", "words", words())
             rewrite(asked.folder / "world.md", "all-words", words(FULL))
         case "card":
-            card = asked.folder / "model-card.md"
-            rewrite(card, "facts", facts(load_native(asked.model), asked.model.stat().st_size))
-            if asked.score:
-                rewrite(card, "score", asked.score.read_text(encoding="utf-8"))
+            parts = load_native(asked.model)
+            rewrite(card, "facts", facts(parts, asked.model.stat().st_size))
+            if asked.keep:
+                whole_card(asked, parts)
+            elif asked.score:
+                rewrite(card, "score", scored(asked.score, parts.sha256))
+            if asked.run:
+                rewrite(card, "curve", curve(asked.run))
+        case "labels":
+            rewrite(card, "labels", by_hand())
+        case "uncurated":
+            pictures(asked.model, asked.folder)
         case "sheet":
             path = asked.folder / "pictures" / "world-full.png"
             sheet().save(path, optimize=True)

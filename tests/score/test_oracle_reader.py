@@ -1,4 +1,5 @@
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -38,19 +39,26 @@ def file(oracle: Oracle, tmp_path: Path) -> Path:
 
 
 class Clairvoyant(nn.Module):
-    """Answers with the truth about pictures it is given in order."""
+    """Answers with the truth about pictures it is given in order, first as they are and then enlarged."""
 
     def __init__(self, truth: Sighting) -> None:
         super().__init__()
-        self.truth, self.at = truth, 0
+        self.truth, self.at, self.closer = truth, 0, False
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, pixels: Tensor) -> Sighting:
+        times, t = 2 if self.closer else 1, self.truth
         part = slice(self.at, self.at + len(pixels))
-        self.at += len(pixels)
-        t = self.truth
-        looks = (x if x is None else x[part] for x in (t.weather, t.style, t.textures))
-        return Sighting(t.kinds[part], t.colours[part], t.setting[part], t.time[part], *looks)
+        self.at += len(pixels) * self.closer
+        self.closer = not self.closer
+        maps = (None if x is None else 9 * enlarged(x[part], times) for x in (t.kinds, t.colours, t.textures))
+        kinds, colours, textures = maps
+        looks = (x if x is None else x[part] for x in (t.weather, t.style))
+        return Sighting(kinds, colours, t.setting[part], t.time[part], *looks, textures)
+
+
+def enlarged(maps: Tensor, times: int) -> Tensor:
+    return maps.float().repeat_interleave(times, -2).repeat_interleave(times, -1)
 
 
 @pytest.mark.parametrize("world", [SMALL, FULL], ids=["small", "full"])
@@ -70,6 +78,7 @@ def test_logits_become_what_label_maps_say(world: World) -> None:
         one_hot(textures, spec.textures).permute(0, 3, 1, 2) if full else None,
     )
     read = OracleReader(Clairvoyant(truth), batch=2, words=words_of(world))  # type: ignore[arg-type]
+    kinds, colours, textures = (enlarged(x, 2).long() for x in (kinds, colours, textures))
     wanted = [
         sightings(k, c, s.setting, s.time, s.weather, s.style if full else None, x if full else None)
         for s, k, c, x in zip(scenes, kinds, colours, textures, strict=True)
@@ -84,6 +93,21 @@ def test_a_real_oracle_reads_every_picture_whatever_the_batch(oracle: Oracle) ->
     assert one == many
 
 
+def test_what_is_believed_is_the_mean_of_both_looks(oracle: Oracle) -> None:
+    reader = OracleReader(oracle)
+    sure, unsure = torch.tensor([0.0, 9.0, 0.0]), torch.tensor([1.0, 0.0, 0.0])
+    far, close = sure.view(1, 3, 1, 1), unsure.view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    assert reader._map("kinds", far, close).tolist() == [[[1, 1], [1, 1]]]
+    assert reader._map("kinds", far * 0, close).tolist() == [[[0, 0], [0, 0]]]
+
+
+def test_features_are_one_row_a_picture_whatever_the_batch(oracle: Oracle) -> None:
+    pixels = torch.rand(5, 3, 64, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    one, many = OracleReader(oracle, batch=2).features(pixels), OracleReader(oracle).features(pixels)
+    assert one.shape == (5, 9 * SPEC.width)
+    assert torch.allclose(one, many, atol=1e-5)
+
+
 def test_a_size_that_the_oracle_cannot_halve_is_refused(oracle: Oracle) -> None:
     with pytest.raises(RequestError, match="40x64 is not in multiples of 16"):
         OracleReader(oracle)(torch.zeros(1, 3, 64, 40))
@@ -95,6 +119,7 @@ def test_a_saved_oracle_answers_as_before(oracle: Oracle, file: Path) -> None:
     assert again.spec == SPEC
     assert torch.equal(again(pixels).kinds, oracle(pixels).kinds)
     assert not any(p.requires_grad for p in again.parameters())
+    assert load_oracle(file).digest == sha256(file.read_bytes()).hexdigest()
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(oracle: Oracle, file: Path) -> None:
@@ -128,8 +153,8 @@ def test_an_oracle_reads_its_words_from_its_own_file(oracle: Oracle, file: Path)
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     (seen,) = reader(pixels)
     assert seen.time == turned.times[int(reader.oracle(pixels).time.argmax())]
-    numbers = reader._map("colours", one_hot(torch.tensor([[[0, 1, 11]]]), 12).permute(0, 3, 1, 2))
-    assert numbers.tolist() == [[[0, 11, 1]]]
+    sure = 9.0 * one_hot(torch.tensor([[[0, 1, 11]]]), 12).permute(0, 3, 1, 2)
+    assert reader._map("colours", sure, enlarged(sure, 2)).tolist() == [[[0, 0, 11, 11, 1, 1]] * 2]
 
 
 def test_an_oracle_of_the_full_world_tells_weather_and_style(tmp_path: Path) -> None:
@@ -176,8 +201,6 @@ def test_tensors_that_do_not_fit_the_spec_are_refused(oracle: Oracle, file: Path
 
 
 def test_a_file_that_is_no_oracle_is_refused(file: Path) -> None:
-    from hashlib import sha256
-
     data = b"not a safetensors file at all"
     file.write_bytes(data)
     file.with_suffix(".sha256").write_text(sha256(data).hexdigest())

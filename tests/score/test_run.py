@@ -1,15 +1,29 @@
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from fromnoise.errors import NonFiniteError, RequestError
-from fromnoise.score import SEEN, Draw, Progress, Report, Settings, Share, Tier, make_tier, score
-from fromnoise.world import Prompt
+from fromnoise.score import (
+    SEEN,
+    Beside,
+    Draw,
+    Glance,
+    Progress,
+    Report,
+    Section,
+    Settings,
+    Share,
+    Tier,
+    make_tier,
+    score,
+)
+from fromnoise.world import Prompt, Scene
+from fromnoise.world.geometry import Box
 from fromnoise.world.render import render
-from fromnoise.world.seeing import Seen, sightings
+from fromnoise.world.seeing import Found, Seen, sightings
 
 SIZE = 64
 SMALL = Settings(seeds_per_prompt=2, batch=5, size=SIZE)
@@ -106,10 +120,10 @@ def test_the_floor_is_the_pictures_under_exchanged_prompts(tier: Tier, album: Al
 def test_the_autoencoder_is_judged_by_what_survives_it(tier: Tier, album: Album) -> None:
     blank = torch.cat([album.pixels, torch.zeros(1, 3, SIZE, SIZE)])
     blind = Album(album.pages, blank, [*album.truth, Seen((), "", "")])
-    kept = last(score(album.draw, album.read, [tier], SMALL, rebuild=torch.clone)).row(
+    kept = last(score(album.draw, album.read, [tier], SMALL, Beside(rebuild=torch.clone))).row(
         "single", SEEN, "rebuilt"
     )
-    lost = last(score(album.draw, blind.read, [tier], SMALL, rebuild=torch.zeros_like)).row(
+    lost = last(score(album.draw, blind.read, [tier], SMALL, Beside(rebuild=torch.zeros_like))).row(
         "single", SEEN, "rebuilt"
     )
     assert kept is not None
@@ -136,7 +150,7 @@ def test_seeds_are_all_different_and_start_where_told(tier: Tier, album: Album) 
     seen_only = Tier(tier.name, tier.title, tier.parts, {SEEN: tier.prompts[SEEN]})
     settings = Settings(seeds_per_prompt=3, batch=5, size=SIZE, first_seed=700)
     report = last(score(draw, album.read, [seen_only], settings))
-    assert used == list(range(700, 748))
+    assert used == [700 + 100 * prompt + which for prompt in range(16) for which in range(3)]
     assert [picture.seed for picture in report.pictures] == used
     assert [p.prompt for p in report.pictures[:4]] == [tier.prompts[SEEN][n].text for n in (0, 0, 0, 1)]
 
@@ -160,7 +174,79 @@ def test_what_is_no_picture_is_refused(
         last(score(draw, album.read, [tier], SMALL))
 
 
+def test_more_prompts_and_seeds_add_pictures_and_change_none(tier: Tier, album: Album) -> None:
+    def asked(prompts: int, seeds: int) -> set[tuple[str, int]]:
+        used: set[tuple[str, int]] = set()
+
+        def draw(texts: list[str], numbers: list[int]) -> Tensor:
+            used.update(zip(texts, numbers, strict=True))
+            return album.draw(texts, numbers)
+
+        few = Tier(tier.name, tier.title, tier.parts, {SEEN: tier.prompts[SEEN][:prompts]})
+        last(score(draw, album.read, [few], Settings(seeds_per_prompt=seeds, batch=5, size=SIZE)))
+        return used
+
+    assert asked(4, 2) < asked(8, 2) < asked(8, 4)
+
+
+def test_what_comes_to_mind_is_judged_like_a_drawing(tier: Tier, album: Album) -> None:
+    def recall(prompts: Sequence[Prompt]) -> list[Scene]:
+        return [prompt.scene for prompt in prompts][::-1]
+
+    row = last(score(album.draw, album.read, [tier], SMALL, Beside(recall=recall))).row(
+        "single", SEEN, "retrieval"
+    )
+    prompts = tier.prompts[SEEN]
+    alike = sum(p.scene.setting == q.scene.setting for p, q in zip(prompts, prompts[::-1], strict=True))
+    assert row is not None
+    assert row.shares["setting"] == Share(alike, 16)
+
+
+class Bystander:
+    def __init__(self) -> None:
+        self.glances: list[Glance] = []
+
+    def watch(self, glance: Glance) -> None:
+        self.glances.append(glance)
+
+    def tell(self) -> Iterator[Section]:
+        yield Section("seen", ({"pictures": sum(len(glance.pixels) for glance in self.glances)},))
+
+
+def test_witnesses_see_every_picture_with_its_prompt_and_features(tier: Tier, album: Album) -> None:
+    witness = Bystander()
+    beside = Beside(features=lambda pixels: pixels.mean(dim=(2, 3)), witnesses=(witness,))
+    report = last(score(album.draw, album.read, [tier], SMALL, beside))
+    assert report.sections == (Section("seen", ({"pictures": 24 * 3},)),)
+    for glance in witness.glances:
+        assert [tier.prompts[glance.split][n] for n in glance.numbers] == list(glance.prompts)
+        assert torch.equal(glance.features, glance.pixels.mean(dim=(2, 3)))
+        assert len(glance.seen) == len(glance.prompts) <= 5
+
+
+def test_atoms_are_counted_one_by_one_and_what_is_not_named_is_told(tier: Tier, album: Album) -> None:
+    prompts = tier.prompts[SEEN]
+
+    def read(pixels: Tensor) -> list[Seen]:
+        stranger = Found("robot", "red", Box(0, 0, 0.1, 0.1), 0.01)
+        return [replace(seen, setting="", things=(*seen.things, stranger)) for seen in album.read(pixels)]
+
+    seen_only = Tier(tier.name, tier.title, tier.parts, {SEEN: prompts})
+    row = last(score(album.draw, read, [seen_only], SMALL)).row("single", SEEN, "model")
+    assert row is not None
+    atoms = sum(len({*p.atoms.things}) * 2 + 1 + bool(p.atoms.time) for p in prompts)
+    assert row.shares["atoms"] == Share(2 * (atoms - 16), 2 * atoms)
+    assert row.shares["all"] == Share(0, 32)
+    robots = sum(p.atoms.things[0].kind == "robot" for p in prompts)
+    assert row.faults["extra"] == 32 - 2 * robots
+
+
 @pytest.mark.parametrize("name", ["seeds_per_prompt", "batch"])
 def test_settings_are_positive(name: str) -> None:
     with pytest.raises(RequestError, match=f"{name}: must be 1 or more, not 0"):
         Settings(**{name: 0})
+
+
+def test_no_prompt_has_more_seeds_than_are_set_aside_for_it() -> None:
+    with pytest.raises(RequestError, match="seeds_per_prompt: must be 100 or less"):
+        Settings(seeds_per_prompt=101)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import Rehearsal, rehearse
 
-from fromnoise.cli.score import drawing
+from fromnoise.cli.score_parts import drawing
 from fromnoise.nets.oracle import Oracle
 from fromnoise.pipeline import Pipeline
 from fromnoise.request import GenerateRequest
@@ -46,5 +46,5 @@ def test_the_model_is_scored_in_every_tier_by_its_own_checker(full: Rehearsal) -
     assert report.overall() is not None
     for row in report.rows:
         parts = next(tier.parts for tier in tiers if tier.name == row.tier)
-        assert tuple(row.shares) == (*parts, "all")
+        assert tuple(row.shares) == (*parts, "atoms", "all")
     assert torch.isfinite(draw(["a teal owl in the rain, neon"], [0])).all()

@@ -1,7 +1,7 @@
 """`fromnoise score`: how often pictures show what their prompts say."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,35 +12,47 @@ from fromnoise.cli.following import Moment, follow
 from fromnoise.cli.naming import check_folder
 from fromnoise.cli.options import FILE, ours, whole_option
 from fromnoise.cli.screen import Screen
-from fromnoise.errors import RequestError
+from fromnoise.errors import RequestError, StorageError
 from fromnoise.names import WORLD_NAMES
 from fromnoise.request import GenerateRequest
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fromnoise.pipeline import Pipeline
     from fromnoise.score import OracleReader, Progress, Report, Tier
 
 TIERS: Final = (
     *("single", "two", "count", "colour", "position", "attribution"),
-    *("place", "style", "pattern", "size", "complex", "wording"),
+    *("place", "style", "pattern", "size", "complex", "wording", "paper"),
 )
 REQUEST_FIELDS: Final = ("steps", "guidance", "sampler", "spacing")
+# pictures of a full score, and of one that tells in minutes whether a training goes well
+FULL: Final = {"prompts": 100, "held_out": 30, "seeds": 4, "pool": 10_000}
+QUICK: Final = {"prompts": 12, "held_out": 4, "seeds": 2, "pool": 1000}
+TO_LABEL: Final = 200
 
 
 @click.command(cls=Command, context_settings={"token_normalize_func": ours})
 @click.option("--tier", "tiers", type=click.Choice(TIERS), multiple=True, help="Only these; else all.")
 @click.option("--world", type=click.Choice(WORLD_NAMES), help="Whose words to ask for; else the checker's.")
-@whole_option("--prompts", low=2, default=100, help="Seen, per tier.")
-@whole_option("--held-out", low=0, default=30, help="For each split.")
-@whole_option("--seeds", low=1, default=2, help="Pictures a prompt.")
+@whole_option("--prompts", low=2, help=f"Seen, per tier; else {FULL['prompts']}.")
+@whole_option("--held-out", low=0, help=f"For each split; else {FULL['held_out']}.")
+@whole_option("--seeds", low=1, help=f"Pictures a prompt; else {FULL['seeds']}.")
+@whole_option("--pool", low=2, help=f"Training scenes to look for copies in; else {FULL['pool']}.")
+@click.option(
+    "--quick", is_flag=True, help="Few of all: {prompts}, {held_out}, {seeds} and {pool}.".format(**QUICK)
+)
 @click.option("--steps", type=int, metavar="N", help="As in fromnoise generate, and so are these:")
 @click.option("--guidance", type=float, metavar="G")
 @click.option("--sampler", metavar="NAME")
 @click.option("--spacing", metavar="NAME")
 @click.option("--model", metavar="FILE", help="Else the embedded model.")
 @click.option("--oracle", type=FILE, metavar="FILE", help="The checker; else the embedded one.")
+@click.option("--clip", type=FILE, metavar="RUN", help="Score with the CLIP of this training run as well.")
+@click.option("--keep", type=FILE, metavar="FOLDER", help="Keep pictures there; draw only what is missing.")
+@click.option("--against", type=FILE, metavar="FILE", help="A report from before, to set beside this one.")
+@click.option(
+    "--sheet-for-labels", type=FILE, metavar="FOLDER", help=f"Only draw {TO_LABEL} pictures to label."
+)
+@click.option("--labels", type=FILE, metavar="FOLDER", help="Only compare the checker with these labels.")
 @click.option("--device", default="cpu", show_default=True, metavar="NAME")
 @whole_option("--threads", low=1, help="CPU threads to use.")
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write the whole report there, as JSON.")
@@ -50,44 +62,84 @@ def command(**options: Any) -> None:
     out: Path | None = options["out"]
     if out is not None:
         check_folder(out.parent)
-    report = scored(options)
-    screen, data = Screen(), report.to_json()
+    usual = QUICK if options["quick"] else FULL
+    options |= {name: usual[name] for name in usual if options[name] is None}
+    screen = Screen()
+    if options["labels"]:
+        screen.text(labelled(options))
+    elif options["sheet_for_labels"]:
+        for path in sheets(options):
+            screen.path(path)
+    else:
+        tell(screen, options, out)
+
+
+def tell(screen: Screen, options: Mapping[str, Any], out: Path | None) -> None:
+    """Score, print and write."""
+    from fromnoise.images.files import replace
+    from fromnoise.score import compared, to_markdown
+
+    before = read_report(options["against"]) if options["against"] else None
+    report = scored(options, before)
+    if before:
+        from dataclasses import replace as changed
+
+        report = changed(report, sections=(*report.sections, compared(before, report)))
+    data = report.to_json()
     if options["as_json"]:
         screen.record(data)
     else:
-        screen.text(report.to_markdown())
+        screen.text(to_markdown(report))
     if out is not None:
-        from fromnoise.images.files import replace
-
         screen.say(f"wrote {replace(out, json.dumps(data, indent=1).encode())}")
     for miss in report.misses():
         screen.warn(miss)
 
 
-def scored(options: Mapping[str, Any]) -> "Report":
-    """Run the whole course."""
-    request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
+def read_report(path: Path) -> "Report":
+    """A report that was written with -o.  Raises: StorageError, RequestError"""
+    from fromnoise.score import Report
+
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RequestError({"report": f"{path} is no JSON: {error}"}) from error
+    return Report.from_json(data)
+
+
+def scored(options: Mapping[str, Any], before: "Report | None" = None) -> "Report":
+    """Run the whole course.  Raises: RequestError if it could not be compared with the one `before`"""
     import torch
 
+    from fromnoise.cli.score_parts import beside, drawing, how_drawn
     from fromnoise.loading import load
-    from fromnoise.score import Report, Settings, load_oracle, score
+    from fromnoise.score import Report, Settings, check_comparable, kept, load_oracle, score
 
+    request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     reader = load_oracle(options["oracle"], options["device"])
     pipe = load(options["model"], device=options["device"])
     tiers = chosen(reader, options)
     settings = Settings(seeds_per_prompt=options["seeds"], size=pipe.spec.defaults.width)
+    draw = drawing(pipe, request)
+    if options["keep"]:
+        draw = kept(draw, options["keep"], how_drawn(pipe, request))
+    extras = beside(pipe, request, reader, tiers, options)
+    if before:  # known before hours of drawing
+        check_comparable(before.stamp, extras.stamp)
     last: list[Report] = []
 
-    def tell(event: "Progress | Report") -> Moment:
+    def moment(event: "Progress | Report") -> Moment:
         if isinstance(event, Report):
             last.append(event)
             looked_at = sum(row.pictures for row in event.rows if row.source != "floor")
             return Moment(looked_at, looked_at, "pictures")
         return Moment(event.done, event.of, f"{event.tier}, {event.split}, {event.source}")
 
-    follow("score", score(drawing(pipe, request), reader, tiers, settings, rebuild=rebuilding(pipe)), tell)
+    follow("score", score(draw, reader, tiers, settings, extras), moment)
     return last[0]
 
 
@@ -111,30 +163,42 @@ def chosen(reader: "OracleReader", options: Mapping[str, Any]) -> "tuple[Tier, .
     return make_tiers(options["tiers"] or can, options["prompts"], options["held_out"], world=world)
 
 
-def drawing(pipe: "Pipeline", request: GenerateRequest) -> "Callable[[list[str], list[int]], Tensor]":
-    """What the score asks to draw: prompts and seeds to pixels."""
-    from dataclasses import replace
-
+def sheets(options: Mapping[str, Any]) -> list[Path]:
+    """Draw pictures for a person to label.  Raises: as `chosen` and `save_labels`"""
     import torch
 
-    from fromnoise.images.pixels import to_pixels
+    from fromnoise.cli.score_parts import drawing, how_drawn
+    from fromnoise.loading import load
+    from fromnoise.score import Labels, kept, load_oracle, save_labels, to_label
 
-    def draw(prompts: list[str], seeds: list[int]) -> "Tensor":
-        jobs = [
-            replace(request, prompt=text, seeds=(seed,)) for text, seed in zip(prompts, seeds, strict=True)
-        ]
-        return torch.cat([to_pixels(pipe(job).pictures[0]) for job in jobs])
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    tiers = chosen(load_oracle(options["oracle"]), options)
+    labels = to_label(tiers, TO_LABEL)
+    pipe = load(options["model"], device=options["device"])
+    request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
+    draw = drawing(pipe, request)
+    if options["keep"]:
+        draw = kept(draw, options["keep"], how_drawn(pipe, request))
+    parts: list[torch.Tensor] = []
 
-    return draw
+    def drawn() -> Any:
+        for label in labels:
+            parts.append(draw([label.prompt], [label.seed]))
+            yield len(parts)
+
+    follow("pictures", drawn(), lambda done: Moment(done, len(labels)))
+    world = next(iter(tiers[0].prompts.values()))[0].scene.world
+    found = Labels(pipe.model_hash, world, tuple(labels), torch.cat(parts))
+    return save_labels(options["sheet_for_labels"], found)
 
 
-def rebuilding(pipe: "Pipeline") -> "Callable[[Tensor], Tensor]":
-    """Pixels through the autoencoder and back: what is lost before any network draws."""
-    import torch
+def labelled(options: Mapping[str, Any]) -> str:
+    """The checker beside a person, and where they differ."""
+    from fromnoise.score import agreement, load_labels, load_oracle
 
-    @torch.inference_mode()
-    def rebuild(pixels: "Tensor") -> "Tensor":
-        latents = pipe.encoder(pixels.to(pipe.device, pipe.dtype)).mean
-        return pipe.decoder(latents).float().clamp(-1, 1).cpu()
-
-    return rebuild
+    labels = load_labels(options["labels"])
+    table, unlike = agreement(labels, load_oracle(options["oracle"])(labels.pixels))
+    words = {True: "right", False: "wrong"}
+    lines = [f"{label.number}: {label.prompt} (by hand {words[bool(label.right)]})" for label in unlike]
+    return "\n".join((table.to_markdown(), "", *lines))

@@ -16,6 +16,8 @@ from fromnoise.world.worlds import World
 SEEN: Final = "seen"  # beside the names of the splits that are held out
 WORDINGS: Final = "H6"  # the split of templates: its scenes are seen ones, its words are not
 ALL: Final = "all"  # every part that a tier counts
+ATOMS: Final = "atoms"  # the parts one by one, of all pictures together
+PAPER: Final = "paper"  # the plainest setting, and the tier that a second checker audits
 
 SINGLE: Final[Mapping[str, float]] = {}  # changes to the plainest mix
 PAIR: Final = {"single": 0.0, "pair": 1.0}
@@ -58,6 +60,11 @@ def two_colours(scene: Scene) -> bool:
 def two_things(scene: Scene) -> bool:
     """Is nothing there but the subject and the object of a relation?"""
     return len(scene.things) == 2
+
+
+def on_paper(scene: Scene) -> bool:
+    """Is there nothing but a thing of one colour?"""
+    return scene.setting == PAPER and coloured(scene)
 
 
 def patterned(scene: Scene) -> bool:
@@ -163,6 +170,15 @@ TIERS: Final[Mapping[str, Plan]] = {
         (),
         coloured,
         worded=True,
+    ),
+    PAPER: Plan(
+        "one thing in its colour on paper, for a second checker",
+        "",
+        ("object", "colour"),
+        (),
+        SINGLE,
+        ("colour", "setting"),
+        on_paper,
     ),
 }
 OVERALL: Final = tuple(name for name, plan in TIERS.items() if plan.number in {f"T{n}" for n in range(1, 7)})
