@@ -29,6 +29,7 @@ def peak() -> int:
 
 def drawn(model: str | None, side: int, memory: str, pictures: int) -> dict[str, Any]:
     """In a process of its own: predict, draw, and look."""
+    from fromnoise.errors import OutOfMemory
     from fromnoise.loading import load
     from fromnoise.request import GenerateRequest
 
@@ -38,7 +39,10 @@ def drawn(model: str | None, side: int, memory: str, pictures: int) -> dict[str,
     request = pipe.settled(
         GenerateRequest(prompt="a red house", seeds=seeds, steps=STEPS, width=side, height=side)
     )
-    plan = pipe.planned(request)
+    try:
+        plan = pipe.planned(request)
+    except OutOfMemory as refusal:
+        return {"refused": refusal.message}
     assert plan is not None, "this measures the CPU"
     pipe.generate(request)
     found = {"predicted": plan.peak, "measured": peak(), "plan": str(plan)}
@@ -73,12 +77,15 @@ def main() -> None:
                 case = {"side": side, "memory": memory, "pictures": pictures}
                 found = case | in_child(asked.model or "", str(side), memory, str(pictures))
                 results.append(found)
+                words = f"{side:5} px  x{pictures}  {memory:6}"
+                if "refused" in found:
+                    print(f"--  {words} refused: {found['refused']}", flush=True)
+                    continue
                 predicted, measured = found["predicted"], found["measured"]
                 ratio = predicted / measured
                 mark = "ok" if LEAST <= ratio <= MOST else "!!"
                 sizes = f"predicted {predicted / GB:.2f} GB, measured {measured / GB:.2f} GB"
-                words = f"{side:5} px  x{pictures}  {memory:6} {sizes}, ratio {ratio:.2f}"
-                print(f"{mark}  {words}  ({found['plan']})", flush=True)
+                print(f"{mark}  {words} {sizes}, ratio {ratio:.2f}  ({found['plan']})", flush=True)
     if asked.json:
         asked.json.write_text(json.dumps({"commit": commit(), "results": results}, indent=1) + "\n")
 

@@ -54,7 +54,7 @@ def test_where_there_is_plenty_nothing_is_done() -> None:
 
 
 def test_the_bars_of_the_families_are_kept() -> None:
-    assert plan(SD, asked(), PLENTY).peak <= 2.6 * GB
+    assert plan(SD, asked(), PLENTY).peak <= 2.7 * GB  # measured: 2.46
     assert plan(XL, asked(1024, 1024), PLENTY).peak <= 7 * GB
 
 

@@ -27,10 +27,10 @@ GB: Final = 1e9
 
 # Measured: benchmarks/memory.py
 RUNTIME: Final = 370_000_000  # Python, torch, a vocabulary, and what oneDNN compiles for itself
-VAE_MAPS: Final = 12  # of the autoencoder's first width and full size, with the holes between them
-FEWER_MAPS: Final = 7.5  # where every large one is given back at once, which takes a little longer
+VAE_MAPS: Final = 12.5  # of the autoencoder's first width and full size, with the holes between them
+FEWER_MAPS: Final = 6.2  # where every large one is given back at once, which takes a little longer
 SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
-HOLES: Final = 1.07  # what packed weights take, holes between them included
+HOLES: Final = 1.12  # what packed weights take, holes between them included
 BYTES: Final = 1.3  # of a number in int8, with what stays as it was
 PACKED: Final = {dtype.itemsize for dtype in DTYPES}
 SMALLEST: Final = 64  # pixels: the shortest side that is proposed
