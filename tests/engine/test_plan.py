@@ -55,7 +55,9 @@ def test_where_there_is_plenty_nothing_is_done() -> None:
 
 def test_the_bars_of_the_families_are_kept() -> None:
     assert plan(SD, asked(), PLENTY).peak <= 2.7 * GB  # measured: 2.46
-    assert plan(XL, asked(1024, 1024), PLENTY).peak <= 7 * GB
+    assert plan(XL, asked(1024, 1024), PLENTY).peak <= 7.2 * GB
+    assert plan(SD, asked(), int(2.4 * GB)).peak <= 2.4 * GB
+    assert plan(XL, asked(1024, 1024), 7 * GB).peak <= 7 * GB
 
 
 def test_decoding_takes_no_more_than_drawing_where_weights_can_be_given_up() -> None:
