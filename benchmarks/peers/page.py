@@ -52,14 +52,17 @@ def panel(
     pen.text((GAP, top), title, fill=LIMIT_COLOUR, font=font)
     top += LETTERS + GAP
     begin = top
+    numbers: list[tuple[tuple[int, int], str]] = []
     for value, name in bars:
         right = LABEL + round(WIDE * value / longest)
         colour = OURS_COLOUR if SYSTEMS[name].ours else PEER_COLOUR
         pen.text((GAP, top), SYSTEMS[name].title, fill=LIMIT_COLOUR, font=font)
         pen.rectangle((LABEL, top, right, top + BAR), fill=colour)
-        pen.text((right + GAP, top), f"{value:.1f}", fill=LIMIT_COLOUR, font=font)
+        numbers.append(((right + GAP, top), f"{value:.1f}"))
         top += BAR + GAP
     if limit:
         at = LABEL + round(WIDE * limit / longest)
         pen.line((at, begin, at, top - GAP), fill=LIMIT_COLOUR, width=2)
+    for place, number in numbers:  # last, with a rim: readable on top of the line
+        pen.text(place, number, fill=LIMIT_COLOUR, font=font, stroke_width=3, stroke_fill="white")
     return top + GAP
