@@ -191,8 +191,8 @@ def faults(results: Mapping[str, Any], curves: Mapping[str, Sequence[Point]]) ->
     known = results["points"]
     found = list[str]()
     places = [known[str(p)]["extra"] / p.size**2 for p in curves["attention"]]
-    if max(places) > EVEN * min(places):
-        found.append(f"attention takes {min(places):.0f} to {max(places):.0f} bytes a place: not linear")
+    if any(later > EVEN * places[0] for later in places):  # less is fine: tiles are of one size
+        found.append(f"attention takes {places[0]:.0f} to {max(places):.0f} bytes a place: more than linear")
     for name in ("batch", "small batch"):
         first = known[str(curves[name][0])]["step"]
         for point in curves[name][1:]:
