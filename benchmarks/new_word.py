@@ -32,7 +32,6 @@ from fromnoise.score import OracleReader, load_oracle, wilson
 from fromnoise.train.loop import fit
 from fromnoise.train.oracle import OracleTask
 from fromnoise.train.own.drawing import draw
-from fromnoise.train.own.student import Student
 from fromnoise.train.pool import SHARD, grow, open_pool
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.sheet import save_sheet
@@ -172,11 +171,10 @@ def marks(pixels: Tensor, prompts: Sequence[Prompt], reader: OracleReader) -> Ma
 def drawn(pipe: Pipeline, prompts: Sequence[Prompt]) -> Tensor:
     """Picture k from seed k."""
     parts: list[Tensor] = []
-    student = Student.of(pipe)
     for at in range(0, len(prompts), AT_ONCE):
         some = [prompt.text for prompt in prompts[at : at + AT_ONCE]]
         with torch.autocast("cpu", torch.bfloat16):
-            parts.append(draw(student, some, range(at, at + len(some)), (SIZE, SIZE)))
+            parts.append(draw(pipe, some, range(at, at + len(some)), (SIZE, SIZE)))
     return torch.cat(parts)
 
 

@@ -26,7 +26,6 @@ from fromnoise.train.own import Wishes
 from fromnoise.train.own.learners import lora_learner
 from fromnoise.train.own.memory import forget_between, lay_out
 from fromnoise.train.own.objective import times_for, weights_for
-from fromnoise.train.own.student import Student
 
 SECONDS, GIGABYTES = 3.4, 9.0
 
@@ -40,7 +39,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--low-memory", action="store_true")
     asked = parser.parse_args()
-    pipe = Student.of(fn.load(asked.model, engine="plain"))
+    pipe = fn.load(asked.model, engine="plain")
     learner = lora_learner(pipe, Wishes(kind="lora", rank=asked.rank))
     lay_out(pipe.unet)
     if asked.low_memory:

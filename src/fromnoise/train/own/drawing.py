@@ -9,15 +9,15 @@ from fromnoise.nets.latents import unscale_latents
 from fromnoise.noise.guidance import guided
 from fromnoise.noise.samplers import SAMPLERS
 from fromnoise.noise.seeds import PerImageNoise
+from fromnoise.pipeline import Pipeline
 from fromnoise.reading import Facts
-from fromnoise.train.own.student import Student
 from fromnoise.train.pictures.live_text import LiveText
 
 STEPS = 20  # at most
 
 
 @torch.no_grad()
-def draw(pipe: Student, prompts: Sequence[str], seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
+def draw(pipe: Pipeline, prompts: Sequence[str], seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
     """A picture for each prompt, in one batch: not to the bit what `Pipeline` draws, but as good.
 
     Shapes: (B, 3, height, width) in [-1, 1]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fromnoise.errors import RequestError
 from fromnoise.nets.low_rank import ATTENTION, CONVOLUTION, TRANSFORMER, LowRank, with_low_rank
 from fromnoise.noise.denoiser import Conditioning
+from fromnoise.pipeline import Pipeline
 from fromnoise.reading import Facts, Reader
-from fromnoise.train.own.student import Student
 from fromnoise.train.own.wishes import Wishes
 from fromnoise.train.pictures import FrozenText
 from fromnoise.train.pictures.live_text import LiveText
@@ -33,7 +33,7 @@ SPREAD: Final = 0.01  # of the average length of a token's vector: so much do a 
 class Learner:
     """What is trained: the pipeline that holds it, its parameters, how captions are read, and what it is."""
 
-    pipe: Student
+    pipe: Pipeline
     modules: nn.Module
     read: Read
     facts: Mapping[str, Any]  # which a resume must find again
@@ -44,7 +44,7 @@ class Learner:
         return sum(parameter.numel() for parameter in self.modules.parameters())
 
 
-def unet_learner(pipe: Student, wishes: Wishes) -> Learner:
+def unet_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     """The whole U-Net, from where it is or from nothing."""
     unet = pipe.unet
     if wishes.from_scratch:
@@ -57,7 +57,7 @@ def unet_learner(pipe: Student, wishes: Wishes) -> Learner:
     return Learner(pipe, unet, FrozenText(pipe.reader), {"from_scratch": wishes.from_scratch})
 
 
-def lora_learner(pipe: Student, wishes: Wishes) -> Learner:
+def lora_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     """Corrections of low rank in the U-Net, and in the text encoders if asked for."""
     chance = generator(wishes.seed, BEGUN)
     alpha = wishes.alpha or wishes.rank
@@ -89,7 +89,7 @@ class Factors(nn.Module):
             self.add_module(name.replace(".", "/"), pair)
 
 
-def embedding_learner(pipe: Student, wishes: Wishes) -> Learner:
+def embedding_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     """The vectors of one new word.  Raises: RequestError for what cannot be a word"""
     word = Word(pipe.reader, wishes)
     pipe.unet.requires_grad_(False)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from fromnoise.durable import make_folder, replacing
 from fromnoise.errors import RequestError
 from fromnoise.images.pixels import to_image, to_pictures
+from fromnoise.pipeline import Pipeline
 from fromnoise.train.own.drawing import draw
-from fromnoise.train.own.student import Student
 from fromnoise.train.pictures import Example, open_pictures
 from fromnoise.world import caption, sample_scene, scene_seed
 
@@ -22,7 +22,7 @@ SEED: Final = 2  # of the scenes that its captions tell of; training had 0, scor
 AT_ONCE: Final = 16 * 128 * 128  # pixels drawn at a time
 
 
-def prior_prompts(pipe: Student, count: int, said: Sequence[str]) -> list[str]:
+def prior_prompts(pipe: Pipeline, count: int, said: Sequence[str]) -> list[str]:
     """What to draw: these prompts in turn; of a model of the procedural world, captions of its scenes.
 
     Raises: RequestError if nobody says what such a model knows
@@ -36,7 +36,7 @@ def prior_prompts(pipe: Student, count: int, said: Sequence[str]) -> list[str]:
 
 
 def draw_prior(
-    pipe: Student,
+    pipe: Pipeline,
     folder: Path,
     prompts: Sequence[str],
     size: tuple[int, int],

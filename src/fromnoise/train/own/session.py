@@ -14,11 +14,11 @@ from fromnoise.durable import make_folder
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.precision import native_dtype
 from fromnoise.errors import RequestError, WeightsError
+from fromnoise.pipeline import Pipeline
 from fromnoise.train.loop import Borrowed, Run, fit
 from fromnoise.train.own.learners import embedding_learner, lora_learner, unet_learner
 from fromnoise.train.own.memory import forget_between, lay_out
 from fromnoise.train.own.prior import PRIOR, draw_prior, prior_examples, prior_prompts
-from fromnoise.train.own.student import Model, Student
 from fromnoise.train.own.task import OwnTask
 from fromnoise.train.own.wishes import Wishes
 from fromnoise.train.own.writing import write_result
@@ -66,8 +66,7 @@ class Session:
     Raises: RequestError, StorageError for what cannot be; WeightsError for a model that cannot learn
     """
 
-    def __init__(self, pictures: Path, out: Path, model: Model, wishes: Wishes) -> None:
-        pipe = Student.of(model)
+    def __init__(self, pictures: Path, out: Path, pipe: Pipeline, wishes: Wishes) -> None:
         if out.resolve().is_relative_to(pictures.resolve()):
             problem = f"{out} lies among the pictures"
             raise RequestError({"out": problem}, hint="name another folder: -o FOLDER")
