@@ -17,6 +17,7 @@ TAR_AT: Final = 257
 LENGTH_BYTES: Final = 8  # of a safetensors header, before the header
 
 AGAIN: Final = "download it again"
+OTHER: Final = "name a .safetensors or .ckpt file, or a diffusers folder; if it is one, download it again"
 STRANGERS: Final = (  # how a file begins, what it is, what to do
     (
         b"version https://git-lfs",
@@ -104,4 +105,4 @@ def identify(file: BinaryIO, size: int) -> Container:
     for mark, what, hint in STRANGERS:
         if start.startswith(mark):
             raise WeightsError(what, hint=hint)
-    raise WeightsError(f"is no file of weights that we know: it begins with {head[:8]!r}", hint=AGAIN)
+    raise WeightsError(f"is no file of weights that we know: it begins with {head[:8]!r}", hint=OTHER)
