@@ -3,12 +3,12 @@
 import ast
 from collections.abc import Iterator
 from itertools import pairwise
-from math import log2, sqrt
+from math import hypot, log2, sqrt
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fromnoise.noise import samplers
@@ -127,12 +127,13 @@ def test_samples_of_a_perfect_consistency_function_spread_like_the_data_in_any_n
 
 
 @given(eta=st.floats(0, 1), high=st.floats(0.01, 1e4), ratio=st.floats(0, 0.999))
+@example(eta=0.0, high=0.5, ratio=2.9818089761266366e-158)
 def test_noise_kept_and_noise_renewed_add_up_to_the_next_level(eta: float, high: float, ratio: float) -> None:
     from fromnoise.noise.samplers.ancestral import split
 
     kept, renewed = split(high, high * ratio, eta)
     assert 0 <= kept <= high * ratio * (1 + 1e-12)
-    assert sqrt(kept**2 + renewed**2) == pytest.approx(high * ratio, rel=1e-9)
+    assert hypot(kept, renewed) == pytest.approx(high * ratio, rel=1e-9, abs=1e-300)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
