@@ -13,7 +13,7 @@ from fromnoise.engine.transforms import INT8, check_int8
 from fromnoise.errors import RequestError
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import Prediction
-from fromnoise.weights.library import find_model
+from fromnoise.weights.catalogue import find_model
 from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dtype, load_model, model_file
 
 

@@ -49,8 +49,8 @@ def command(
     """
     import torch
 
+    from fromnoise.weights.catalogue import find_model
     from fromnoise.weights.conversion import Wishes, convert
-    from fromnoise.weights.library import find_model
 
     screen = Screen(quiet=quiet)
     source = find_model(src, model_folders())

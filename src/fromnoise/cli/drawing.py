@@ -91,7 +91,7 @@ def located(asked: Asked) -> Asked:
     """With paths in place of names where --models-dir finds them, so that `again` finds them without."""
     if not asked.models_dir:
         return asked
-    from fromnoise.weights.library import find_model
+    from fromnoise.weights.catalogue import find_model
     from fromnoise.weights.model_loader import EMBEDDED, model_file
     from fromnoise.weights.own_adapters import own_adapter
     from fromnoise.weights.wardrobe import find_adapter

@@ -16,8 +16,8 @@ from fromnoise.durable import readable
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
+    from fromnoise.weights.catalogue import Entry
     from fromnoise.weights.digests import Digests
-    from fromnoise.weights.library import Entry
 
 HUGGING_FACE: Final = ("HF_HUB_CACHE", "HF_HOME")  # Source: huggingface_hub's environment variables
 AUTOENCODER: Final = "autoencoder"
@@ -58,7 +58,7 @@ def command(
 
 def model_folders(named: Sequence[Path] = ()) -> tuple[Path, ...]:
     """Where models are looked for: the folders named, those of the environment, ours, Hugging Face's."""
-    from fromnoise.weights.library import default_folders
+    from fromnoise.weights.catalogue import default_folders
 
     listed = (Path(folder) for folder in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if folder)
     ours, usual = default_folders()
@@ -68,7 +68,7 @@ def model_folders(named: Sequence[Path] = ()) -> tuple[Path, ...]:
 
 def chosen(name: str | None, named: Sequence[Path]) -> "list[Entry]":
     """Everything that was found, or what goes by this name.  Raises: StorageError if nothing does"""
-    from fromnoise.weights.library import find_entries, matching, unknown
+    from fromnoise.weights.catalogue import find_entries, matching, unknown
 
     entries = find_entries(model_folders(named))
     if name is None:

@@ -64,7 +64,7 @@ class Mapped:
     metadata: Mapping[str, str]
     file: BinaryIO
     size: int
-    library: Any
+    opened: Any
 
     def read(self, name: str) -> Tensor:
         """One tensor, a view of the file.
@@ -76,12 +76,12 @@ class Mapped:
             raise WeightsError("became shorter while it was read")
         if name not in self.shapes:
             raise KeyError(name)
-        tensor: Tensor = self.library.get_tensor(name)
+        tensor: Tensor = self.opened.get_tensor(name)
         return tensor
 
     def close(self) -> None:
         """Give the file back; tensors that were read keep their part of it."""
-        self.library.__exit__(None, None, None)
+        self.opened.__exit__(None, None, None)
         self.file.close()
 
 
@@ -99,7 +99,7 @@ def open_mapped(path: Path, file: BinaryIO, size: int) -> Mapped:
     if length > LARGEST_HEADER:
         raise WeightsError(f"has a header of {length:,} bytes, far too long for one", hint=AGAIN)
     try:
-        library: Any = safe_open(path, framework="pt")
+        opened: Any = safe_open(path, framework="pt")
     except SafetensorError as error:
         raise _explained(str(error), file, length, size) from error
     try:
@@ -109,9 +109,9 @@ def open_mapped(path: Path, file: BinaryIO, size: int) -> Mapped:
         dtypes = {name: _dtype(name, entry["dtype"]) for name, entry in header.items()}
         if not shapes:
             raise WeightsError("holds no tensors", hint=AGAIN)
-        return Mapped(shapes, dtypes, metadata, file, size, library)
+        return Mapped(shapes, dtypes, metadata, file, size, opened)
     except BaseException:
-        library.__exit__(None, None, None)
+        opened.__exit__(None, None, None)
         raise
 
 

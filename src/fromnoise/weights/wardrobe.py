@@ -14,8 +14,8 @@ from fromnoise.specs import ModelSpec
 from fromnoise.weights.adapter_terms import Terms
 from fromnoise.weights.adapters import Adapter, open_adapter
 from fromnoise.weights.attaching import OTHER_MODEL, Attached
+from fromnoise.weights.catalogue import find_model
 from fromnoise.weights.digests import SHORT
-from fromnoise.weights.library import find_model
 from fromnoise.weights.own_adapters import check_whole, known_as, own_adapter
 from fromnoise.weights.wording import shown
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fromnoise.errors import RequestError, StorageError
+from fromnoise.weights.catalogue import default_folders, find_entries, find_model, matching, one_of
 from fromnoise.weights.digests import Digests, digest_of
-from fromnoise.weights.library import default_folders, find_entries, find_model, matching, one_of
 
 UUID = "0b1d2c3e-1111-2222-3333-444455556666"
 
