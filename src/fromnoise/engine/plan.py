@@ -105,9 +105,8 @@ def plan(load: Load, request: FilledRequest, memory: Memory, *, picture: bool = 
 
     Raises: OutOfMemory that names the need, the budget and the nearest size that fits
     """
-    least = _planned(load, request, 0, True, picture)
     if memory == LOW and load.shelved:
-        return least
+        return _planned(load, request, 0, True, picture)
     budget = available() if isinstance(memory, str) else memory
     if budget is None:
         return _planned(load, request, _unet(load), False, picture)
@@ -115,6 +114,7 @@ def plan(load: Load, request: FilledRequest, memory: Memory, *, picture: bool = 
         whole = _planned(load, request, _unet(load), sequential, picture)
         if whole.peak <= budget:
             return whole
+    least = _planned(load, request, 0, True, picture)
     room = int((budget - least.drawing) / HOLES)
     part = _planned(load, request, max(0, room), True, picture)
     if load.shelved and part.peak <= budget:
