@@ -1,6 +1,8 @@
 """What is done where memory is short changes no picture: weights in files, packed anew, texts in turn."""
 
 import copy
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fromnoise.engine import packing, thrift
 from fromnoise.engine.frugal import FrugalResnetBlock
 from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.packing import can_pack, forget_packed, keep_packed, packed_in
@@ -193,3 +196,37 @@ def test_texts_in_turn_answer_as_all_at_once(unet: UNet, beside: bool) -> None:
             alone, together = in_turn(latents, times, context), unet(latents, times, context)
             assert (alone - together).norm() <= 1e-5 * together.norm()
     assert len(made) == 3  # one for each text, which may remember
+
+
+def test_the_first_answer_hands_back_what_packing_has_left(monkeypatch) -> None:
+    handed = list[int]()
+    monkeypatch.setattr(thrift, "hand_back", lambda: handed.append(1))
+    unet = thrift.Tidy(lambda x: x + 1)
+    assert [unet(torch.tensor(float(n))).item() for n in range(3)] == [1.0, 2.0, 3.0]
+    assert handed == [1], "once: later answers leave no holes"
+
+
+@needs_packing
+def test_numbers_from_a_file_come_and_go_and_only_what_is_packed_lasts(monkeypatch) -> None:
+    lasting = [False]
+
+    @contextmanager
+    def watched() -> Generator[None]:
+        lasting[0] = True
+        yield
+        lasting[0] = False
+
+    read = list[bool]()
+
+    class Watched(Shelf):
+        def __call__(self) -> Tensor:
+            read.append(lasting[0])
+            return super().__call__()
+
+    monkeypatch.setattr(packing, "lasting_memory", watched)
+    plain = nn.Linear(8, 8)
+    plain.weight = nn.Parameter(Watched(plain.weight.detach()).shelved(), requires_grad=False)
+    with torch.inference_mode():
+        packed = packing.PackedLinear(plain)
+        packed(noise(2, 8))
+    assert read == [False]

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.reuse import Reusing, Rhythm
 from fromnoise.engine.transforms import hastened
 from fromnoise.errors import RequestError
@@ -89,6 +90,13 @@ def test_another_number_of_texts_is_calculated_anew(unet: UNet) -> None:
     reusing = Reusing(unet, 20)
     asked(reusing, rows=4)
     assert torch.equal(asked(reusing, rows=2), asked(unet, rows=2))
+
+
+def test_texts_that_are_read_in_turn_reuse_what_they_would_together(unet: UNet) -> None:
+    together, apart = Reusing(unet, 3), InTurn(lambda: Reusing(unet, 3))
+    for step, rows in enumerate((2, 2, 4, 4, 4, 4, 2, 2)):  # guidance begins, and ends
+        told: dict[str, Any] = {"time": 900.0 - 100 * step, "seed": step, "rows": rows}
+        assert torch.allclose(asked(apart, **told), asked(together, **told), atol=1e-5)
 
 
 # --- pictures ---

@@ -18,10 +18,11 @@ class InTurn:
     def __call__(self, latents: Tensor, timesteps: Tensor, context: Tensor, *others: Tensor | None) -> Tensor:
         """Shapes: (B, I, H, W), (B,), (k B, N, D), … -> (k B, O, H, W)"""
         count = len(context)
-        self.each += [self.make() for _ in range(count - len(self.each))]
+        if count != len(self.each):  # guidance begins or ends: nothing is remembered beyond that
+            self.each = [self.make() for _ in range(count)]
         given = (latents, timesteps, context, *others)
         answers = [
             unet(*(part if part is None else part[(at := row % len(part)) : at + 1] for part in given))
-            for row, unet in enumerate(self.each[:count])
+            for row, unet in enumerate(self.each)
         ]
         return torch.cat(answers)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from fromnoise.engine.memory import lasting_memory
+from fromnoise.engine.memory import hand_back, lasting_memory
 from fromnoise.nets.blocks import GatedFeedForward
 
 ONEDNN: Final[Any] = torch.ops.mkldnn
@@ -21,6 +21,7 @@ OPERATORS: Final = (
     "_convolution_pointwise",
 )
 DTYPES: Final = (torch.float32, torch.bfloat16)
+LARGE: Final = 14_000_000  # bytes of weights
 ROWS: Final = 1024  # that a product is expected to have; it holds for any number
 
 
@@ -47,9 +48,13 @@ class Packed:
             now is not then for now, then in zip(weights, self.made_from, strict=True)
         ):
             self.forget()  # first: there may be no room for both
-            with lasting_memory():
-                self.made = self.pack(*weights, *shape)
+            numbers = [weight if weight is None else weight.detach()[:] for weight in weights]
+            with lasting_memory():  # but not for the numbers: what is read from a file goes at once
+                self.made = self.pack(*numbers, *shape)
+            del numbers
             self.made_from, self.made_for = weights, shape
+            if self.size >= LARGE:
+                hand_back()  # what came and went meanwhile would stay beside it as a hole
         return self.made
 
     def forget(self) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from fromnoise.engine.transforms import hastened
 from fromnoise.engine.work import EXPANSION, Kind, Work
 from fromnoise.nets.attention import Attention
+from fromnoise.nets.blocks import Upsample
 
 SAMPLE: Final = 1.5e9  # operations that are timed, at most: milliseconds on any processor of today
 SMALL, BROAD = 16, 2048  # widths of layers that are timed for their calls and for their weights alone
@@ -75,6 +76,8 @@ class Rates:
         match kind:
             case "conv":
                 return self._conv(width, length)
+            case "upsample":
+                return self._upsample(width, length)
             case "linear":
                 return self._linear(width, length)
             case "attention":
@@ -88,6 +91,12 @@ class Rates:
         layer = self._quick(lambda: nn.Conv2d(width, width, 3, padding=1))
         x = self._full(1, width, side, side).contiguous(memory_format=torch.channels_last)
         return self._usual(lambda: layer(x)) / (18 * width**2 * side**2)
+
+    def _upsample(self, width: int, places: int) -> float:
+        side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))) // 2)
+        layer = self._quick(lambda: Upsample(width))
+        x = self._full(1, width, side, side).contiguous(memory_format=torch.channels_last)
+        return self._usual(lambda: layer(x)) / (18 * width**2 * (2 * side) ** 2)
 
     def _linear(self, width: int, rows: int) -> float:
         rows = max(1, min(rows, int(SAMPLE / (2 * EXPANSION * width**2))))

@@ -4,12 +4,27 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.memory import hand_back, lasting_memory
 from fromnoise.engine.packing import forget_packed, keep_packed
 from fromnoise.engine.plan import MemoryPlan
+
+
+class Tidy:
+    """A U-Net that hands back, with its first answer, the holes that packing its weights has left."""
+
+    def __init__(self, unet: Callable[..., Tensor]) -> None:
+        self.unet, self.is_first = unet, True
+
+    def __call__(self, *given: Tensor | None) -> Tensor:
+        """What the U-Net says."""
+        answer = self.unet(*given)
+        if self.is_first:
+            hand_back()
+            self.is_first = False
+        return answer
 
 
 class Thrift:
@@ -27,7 +42,10 @@ class Thrift:
 
     def asked(self, make: Callable[[], Any]) -> Any:
         """The U-Net for one batch, which remembers what it likes: all texts at once, or one at a time."""
-        return InTurn(make) if self.plan is not None and self.plan.sequential else make()
+        if self.plan is None:
+            return make()
+        unet = InTurn(make) if self.plan.sequential else make()
+        return Tidy(unet) if self.plan.returns else unet
 
     @contextmanager
     def decoding(self) -> Generator[None]:

@@ -4,7 +4,7 @@ tests/engine/test_work.py compares the sums with what torch counts in the networ
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final, Literal
 
@@ -12,7 +12,7 @@ from fromnoise.engine.merging import CELL, finest
 from fromnoise.engine.reuse import SHALLOW
 from fromnoise.specs import ClipSpec, UNetSpec, VaeSpec
 
-Kind = Literal["conv", "linear", "attention", "norm"]
+Kind = Literal["conv", "upsample", "linear", "attention", "norm"]
 
 MOVES: Final = 6  # times that merging and its undoing pass over all tokens
 EXPANSION: Final = 4  # of the inner width of every feed-forward part
@@ -37,6 +37,11 @@ def conv(rows: int, c_in: int, c_out: int, places: int, kernel: int = 3) -> Work
     """A convolution to a map of so many places."""
     weights = kernel**2 * c_in * c_out
     return Work("conv", 2 * rows * places * weights, min(c_in, c_out), places, weights)
+
+
+def upsample(rows: int, c: int, places: int) -> Work:
+    """A convolution of a map doubled to so many places: some engines calculate less than it says."""
+    return replace(conv(rows, c, c, places), kind="upsample")
 
 
 def linear(rows: int, c_in: int, c_out: int) -> Work:
@@ -149,9 +154,12 @@ class _UNet:
                 parts = self.pair(level, c + skips.pop(), width, depth)
                 c = width
                 if level > 0 and k + 1 == len(depths):
-                    parts.append(self.one(c, c, level - 1))
+                    parts.append(self.doubled(c, level - 1))
                 stages.append(parts)
         return stages
+
+    def doubled(self, c: int, level: int) -> Iterator[Work]:
+        yield upsample(self.rows, c, self.places(level))
 
     def one(self, c_in: int, c_out: int, level: int) -> Iterator[Work]:
         yield conv(self.rows, c_in, c_out, self.places(level))
@@ -227,7 +235,7 @@ def decoder_work(spec: VaeSpec, height: int, width: int, rows: int = 1) -> Itera
             c = wide
         if level > 0:
             places *= 4
-            yield conv(rows, c, c, places)
+            yield upsample(rows, c, places)
     yield norm(rows, c, places)
     yield conv(rows, c, 3 * spec.patch**2, places)
 
