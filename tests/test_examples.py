@@ -22,6 +22,7 @@ LEAVES = {
     "05_closed_form": (set[str](), "\ndpmpp_2m"),
     "06_train_tokenizer": ({"vocabulary.json"}, "-> 'a red lighthouse at sunset'"),
     "07_look_inside": (set[str](), "context (1, 77, 32)"),
+    "08_own_pictures": ({"pictures", "learned", "inked.png"}, "drawn with what it learned: inked.png"),
 }
 
 
