@@ -75,6 +75,7 @@ def rehearse(folder: Path) -> None:
     from fromnoise.train.decoder import DecoderTask
     from fromnoise.train.loop import Run
     from fromnoise.train.oracle import OracleTask
+    from fromnoise.train.pointing import Words
     from fromnoise.train.pool import CAPTIONS, open_pool
     from fromnoise.train.presets import TINY_RUN
     from fromnoise.train.stages import make_pool
@@ -88,18 +89,27 @@ def rehearse(folder: Path) -> None:
     tokens = torch.zeros(len(pool), CAPTIONS, text.context, dtype=torch.int16)
     side = spec.defaults.width // spec.vae.factor
     labels = pool.kinds[:, :side, :side]
-    latents = LatentPool(torch.randn(len(pool), 4, side, side), tokens, labels, labels, tokens[0, 0])
+    none = torch.zeros(text.vocab, dtype=torch.uint8)
+    words = Words(none, none)
+    latents = LatentPool(torch.randn(len(pool), 4, side, side), tokens, labels, labels, tokens[0, 0], words)
 
     def encode(texts: Any) -> Tensor:
         return torch.zeros(len(texts), text.context, dtype=torch.int64)
 
+    unet_recipe = TINY_RUN.told("unet", device=DEVICE).unet
     tasks: dict[str, Callable[[], Any]] = {
         "oracle": lambda: OracleTask(TINY_RUN.oracle_spec, pool, recipe),
         "vae": lambda: VaeTask(spec.vae, pool, recipe, oracle=Oracle(TINY_RUN.oracle_spec)),
         "decoder": lambda: DecoderTask(spec.vae, pool, recipe, Encoder(spec.vae), Decoder(spec.vae)),
         "clip": lambda: ClipTask(text, TINY_RUN.image_tower, pool, tokens, recipe),
         "unet": lambda: UNetTask(
-            spec, latents, TextTransformer(text), Decoder(spec.vae), encode, ["a house"], recipe
+            spec,
+            latents,
+            TextTransformer(text),
+            Decoder(spec.vae),
+            encode,
+            ["a house"],
+            unet_recipe,
         ),
     }
     for name, make in tasks.items():

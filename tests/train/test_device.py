@@ -31,13 +31,15 @@ def test_on_a_cpu_a_batch_stays_the_very_tensors() -> None:
     assert all(ours is theirs for ours, theirs in zip(onto(torch.device("cpu"), *batch), batch, strict=True))
 
 
-def test_on_a_cpu_products_are_in_bfloat16_as_ever() -> None:
+@pytest.mark.parametrize("native", [torch.bfloat16, torch.float32])
+def test_on_a_cpu_products_are_in_what_it_calculates_in(monkeypatch, native: torch.dtype) -> None:
+    monkeypatch.setattr(module, "native_dtype", lambda device: native)
     a = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
     with autocast(torch.device("cpu")):
         found = a @ a
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=native is torch.bfloat16):
         wanted = a @ a
-    assert found.dtype == torch.bfloat16
+    assert found.dtype == native
     assert torch.equal(found, wanted)
 
 

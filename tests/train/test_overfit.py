@@ -7,12 +7,13 @@ import torch
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
 from fromnoise.train.loop import Run
+from fromnoise.train.pointing import Words
 from fromnoise.train.presets import TINY_RUN
-from fromnoise.train.recipe import Recipe
-from fromnoise.train.unet import LatentPool, UNetTask
+from fromnoise.train.unet import LatentPool, UNetRecipe, UNetTask
 
 COUNT, STEPS = 8, 150
-RECIPE = Recipe(steps=STEPS, batch=16, lr=8e-3, warmup=10, held_out=COUNT, ema=0.10)
+RECIPE = UNetRecipe(steps=STEPS, batch=16, lr=8e-3, warmup=10, held_out=COUNT, ema=0.10)
+WORDLESS = Words(*torch.zeros(2, 1024, dtype=torch.uint8))  # the pictures have words, but nothing is named
 IGNORANT = 1.6  # the least loss of who knows neither picture nor text: the mean of 1 / (t^2 + (1 - t)^2)
 
 
@@ -26,7 +27,7 @@ def eight() -> LatentPool:
     silence = torch.tensor([1022, *[1023] * 7], dtype=torch.int16)
     twice = torch.cat([latents, latents])
     return LatentPool(
-        twice, torch.cat([tokens, tokens]), kinds.repeat(2, 1, 1), kinds.repeat(2, 1, 1), silence
+        twice, torch.cat([tokens, tokens]), kinds.repeat(2, 1, 1), kinds.repeat(2, 1, 1), silence, WORDLESS
     )
 
 

@@ -61,6 +61,18 @@ def command() -> None:
 
 @command.command
 @stage
+@click.option("--model", metavar="PATH|NAME", help="Else the embedded model.")
+def unpack(folder: Path, tiny: bool, world: str, threads: int | None, model: str | None) -> None:
+    """Take a model apart into an empty RUN_FOLDER, so that its training can go on: pool, latents, unet."""
+    from fromnoise.train.unpacking import unpack as take_apart
+    from fromnoise.weights.model_loader import load_model
+
+    take_apart(load_model(model), folder, begun(tiny, world, threads).spec)
+    Screen().path(folder)
+
+
+@command.command
+@stage
 @whole_option("--scenes", low=1, help="How many; may grow later.")
 def pool(folder: Path, tiny: bool, world: str, threads: int | None, scenes: int | None) -> None:
     """Render the scenes that every later stage learns from."""

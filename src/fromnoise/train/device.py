@@ -7,7 +7,7 @@ from fromnoise.engine.precision import native_dtype
 from fromnoise.train.recipe import Recipe
 from fromnoise.weights.model_loader import find_device
 
-CPU, CARD = "cpu", "cuda"
+CARD = "cuda"
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -16,9 +16,8 @@ def device_of(recipe: Recipe) -> torch.device:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where a device has it, as every CPU has; else float32, for float16 loses small gradients."""
-    able = device.type == CPU or native_dtype(device) == torch.bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=able)
+    """bfloat16 where a device calculates in it; else float32, for float16 loses small gradients."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=native_dtype(device) == torch.bfloat16)
 
 
 def onto(device: torch.device, *tensors: Tensor) -> list[Tensor]:

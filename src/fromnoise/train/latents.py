@@ -16,6 +16,7 @@ from fromnoise.specs import ModelSpec, VaeSpec
 from fromnoise.text import Tokenizer
 from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.handover import LATENTS, POOL, VAE, load_part, tokens_of
+from fromnoise.train.pointing import Words
 from fromnoise.train.pool import open_pool, shard_path, shards_in
 from fromnoise.train.presets import MITE_RUN, Preset
 from fromnoise.train.state import Checkpoint, digest, read_checkpoint, write_checkpoint
@@ -62,7 +63,12 @@ def check_encoder(path: Path, made: Checkpoint, mark: str) -> None:
 
 
 def measure_latents(folder: Path, preset: Preset = MITE_RUN) -> VaeSpec:
-    """The autoencoder's spec with the mean and spread of its latents, channel by channel."""
+    """The autoencoder's spec with the mean and spread of its latents, channel by channel.
+
+    Once measured they stay, also when the pool grows: a U-Net that learns in some units goes on in them.
+    """
+    if (folder / LATENTS / LATENT_SPEC).exists():
+        return trained_spec(folder, preset).vae
     shards: list[Tensor] = []
     mark: dict[str, str] = {}
     for path in shards_in(folder / LATENTS):
@@ -121,6 +127,7 @@ def open_latents(folder: Path, tokenizer: Tokenizer, spec: ModelSpec) -> LatentP
         kinds=pool.kinds[:n, middle, middle],
         colours=pool.colours[:n, middle, middle],
         silence=torch.tensor(tokenizer("").ids[0], dtype=torch.int16),
+        words=Words.of(tokenizer),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from importlib import import_module
@@ -25,7 +25,19 @@ class Log:
 
     def write(self, progress: Progress) -> Progress:
         """Append a line, and hand its contents on.  Raises: StorageError"""
-        line = json.dumps({"time": time.time(), **asdict(progress)}) + "\n"
+        self._append({"time": time.time(), **asdict(progress)})
+        if progress.figures and self._board is not None:
+            for name, value in {**progress.figures, "rate": progress.rate}.items():
+                self._board.add_scalar(name, value, progress.step)
+            self._board.flush()
+        return progress
+
+    def recall(self, moment: float, figures: Mapping[str, float], step: int = 0) -> None:
+        """Append what is known of a training whose own log is gone.  Raises: StorageError"""
+        self._append({"time": moment, "step": step, "figures": dict(figures), "notes": []})
+
+    def _append(self, told: dict[str, Any]) -> None:
+        line = json.dumps(told) + "\n"
         try:
             with self.path.open("a+b") as file:
                 torn = (
@@ -34,11 +46,6 @@ class Log:
                 file.write(b"\n" * torn + line.encode())
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
-        if progress.figures and self._board is not None:
-            for name, value in {**progress.figures, "rate": progress.rate}.items():
-                self._board.add_scalar(name, value, progress.step)
-            self._board.flush()
-        return progress
 
     @cached_property
     def _board(self) -> Any:

@@ -74,6 +74,7 @@ class Run:
         )
         self.ema = Ema(task.modules, recipe.ema) if recipe.ema else None
         self.step = self.saved_step = 0
+        self.began = 0  # where the optimiser's moments did: later, if a training goes on without them
         self.between_steps = True  # else the weights, the moments and the averages are of different moments
         self.notes: tuple[str, ...] = ()
         make_folder(folder)
@@ -95,7 +96,7 @@ class Run:
         if self.step == self.recipe.falls_at:
             write_checkpoint(self.folder / TRUNK, self.tensors(), self.facts())
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.rate(self.step) * group["share"]
+            group["lr"] = self.rate(self.step) * group["share"]
         loss, figures = self.task.loss(self.step)
         value = self._finite("loss", loss)
         loss.backward()  # pyright: ignore[reportUnknownMemberType]
@@ -108,6 +109,11 @@ class Run:
             self.ema.update(self.task.modules, self.step)
         self.between_steps = True
         return {"loss": value, **figures}
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: the recipe's, warmed up again where moments begin anew."""
+        warm = (step - self.began + 1) / self.recipe.warmup if self.began else 1.0
+        return self.recipe.rate(step) * min(1.0, warm)
 
     def _finite(self, what: str, number: Tensor) -> float:
         if not isfinite(value := number.item()):
@@ -147,7 +153,8 @@ class Run:
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
         told: Mapping[str, Any] = getattr(self.task, "facts", {})  # of what it learns from, if it tells
-        return {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe), **told}
+        facts = {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe), **told}
+        return facts | ({"began": self.began} if self.began else {})
 
     def save(self) -> None:
         """Make this moment durable, unless it is already, or lies in the middle of a step."""
@@ -159,11 +166,14 @@ class Run:
         """Take up a checkpoint exactly.  Raises: WeightsError if it is another task's or network's"""
         tensors, facts = found.checkpoint.tensors, found.checkpoint.facts
         self._compare(found)
+        self.step = self.saved_step = facts["step"]
+        moments = under("optimiser", tensors)
+        self.began = facts.get("began", 0 if moments else self.step)
+        weights = {name: p.detach() for name, p in self.parameters.items()} | under("model", tensors)
         with torch.no_grad():
-            weights = under("model", tensors)
             for name, parameter in self.parameters.items():
                 parameter.copy_(weights[name])
-        for name, tensor in under("optimiser", tensors).items():
+        for name, tensor in moments.items():
             of, kind = name.rsplit(".", 1)
             # in the layout of its parameter: the fused optimiser pairs numbers by their place in memory
             like = self.parameters[of] if tensor.shape == self.parameters[of].shape else tensor
@@ -172,7 +182,6 @@ class Run:
             ).copy_(tensor)
         if self.ema:
             self.ema.load(under("ema", tensors) or weights)
-        self.step = self.saved_step = facts["step"]
         self.notes = tuple(self._notes(found))
         if found.damage and found.path.name != LATEST:
             (self.folder / LATEST).replace(self.folder / DAMAGED)  # or it would be kept as the previous one
@@ -180,7 +189,12 @@ class Run:
     def _compare(self, found: Found) -> None:
         task = found.checkpoint.facts.get("task")
         theirs = {n: tuple(t.shape) for n, t in under("model", found.checkpoint.tensors).items()}
-        ours = {n: tuple(p.shape) for n, p in self.parameters.items()}
+        anew: tuple[str, ...] = getattr(self.task, "anew", ())  # parts that a checkpoint may lack
+        ours = {
+            name: tuple(p.shape)
+            for name, p in self.parameters.items()
+            if name in theirs or name.partition(".")[0] not in anew
+        }
         if task != self.task.name:
             problem = f"holds a training of {task}, not of {self.task.name}"
         elif theirs != ours:
@@ -227,7 +241,7 @@ class Meter:
         return Progress(
             step=run.step,
             of=recipe.steps,
-            rate=recipe.rate(max(0, run.step - 1)),
+            rate=run.rate(max(0, run.step - 1)),
             pictures_per_second=recipe.batch * steps / seconds if seconds else 0.0,
             seconds_left=seconds / steps * (recipe.steps - run.step) if steps else None,
             figures=figures,

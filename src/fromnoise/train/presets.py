@@ -19,6 +19,7 @@ from fromnoise.specs import (
 from fromnoise.train.pool import SHARD
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.turbo import TurboRecipe
+from fromnoise.train.unet import UNetRecipe
 from fromnoise.world import FULL, SMALL, Mix, World
 from fromnoise.world.vocabulary import STYLES, WEATHERS
 
@@ -73,7 +74,7 @@ class Preset:
     vae: Recipe
     decoder: Recipe
     clip: Recipe
-    unet: Recipe
+    unet: UNetRecipe
     turbo: TurboRecipe
     scenes: int  # in the pool
     mix: Mix | None = None  # of scenes; None: the world's own
@@ -168,12 +169,12 @@ DECODER_RECIPE = Recipe(steps=3000, batch=16, lr=5e-4, fall=0.5, look_every=500,
 CLIP_RECIPE = Recipe(
     steps=800, batch=128, lr=1e-3, warmup=100, weight_decay=0.05, look_every=100, held_out=256
 )
-UNET_RECIPE = Recipe(
-    steps=16_400,
+UNET_RECIPE = UNetRecipe(
+    steps=24_000,
     batch=64,
-    lr=8e-4,
+    lr=7e-4,
     warmup=400,
-    fall=0.7,
+    fall=0.38,
     look_every=1000,
     ema=0.10,
     held_out=512,
@@ -193,8 +194,8 @@ MITE_RUN = Preset(
     clip=CLIP_RECIPE,
     unet=UNET_RECIPE,
     turbo=TURBO_RECIPE,
-    scenes=60_000,
-    mix=Mix(single=0.70, pair=0.10, count=0.12, rich=0.08, pattern=0.06, variants=1, flips=False),
+    scenes=90_000,
+    mix=Mix(single=0.28, pair=0.30, count=0.14, rich=0.28, pattern=0.05, variants=1, flips=False),
 )
 
 # The full world in all its drawings. Source: MITE_RUN, longer by the ratio of the words; not trained yet
@@ -236,7 +237,7 @@ TINY_RUN = Preset(
     vae=replace(_TINY_RECIPE, batch=4),
     decoder=replace(_TINY_RECIPE, batch=4),
     clip=_TINY_RECIPE,
-    unet=_TINY_RECIPE,
+    unet=UNetRecipe(steps=4, batch=8, lr=1e-3, warmup=2, held_out=16, look_every=2),
     turbo=TurboRecipe(
         steps=4, batch=2, lr=1e-3, warmup=2, held_out=16, look_every=2, rank=2, strides=2, teacher_steps=2
     ),

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.engine.precision import native_dtype
 from fromnoise.nets.blocks import ResnetBlock, Transformer
 from fromnoise.nets.clip import TextStates, TextTransformer
 from fromnoise.nets.decoder import Decoder
@@ -23,17 +24,26 @@ from fromnoise.noise.samplers import SAMPLERS
 from fromnoise.noise.seeds import PerImageNoise
 from fromnoise.specs import ModelSpec
 from fromnoise.train.device import autocast, device_of, onto
+from fromnoise.train.pointing import Pointing, Words
 from fromnoise.train.pool import batch_at, divided
 from fromnoise.train.recipe import Recipe
 from fromnoise.train.sheet import save_sheet
 from fromnoise.train.state import generator
 
 UNIFORM_SHARE = 0.2  # of the times; logit-normal alone starves t near 1, where the layout is decided
+LATE = 0.4  # the logit-normal's mean: towards noise, for what is wrong with pictures is mostly their layout
 SILENT_SHARE = 0.1  # of the captions are left empty, for classifier-free guidance
-MEANING_WEIGHT = 0.1
 NOTHING_WEIGHT = 0.3
 THING_WEIGHT = 4.0  # how much more an error within a thing counts, as long as its place is clear (t near 0)
 TIMES_LOOKED_AT = (0.3, 0.6, 0.9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetRecipe(Recipe):
+    """How a U-Net is trained: how much each of two side losses counts beside the error of the velocity."""
+
+    meaning: float = 0.1
+    pointing: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class LatentPool:
     kinds: Tensor
     colours: Tensor
     silence: Tensor  # (n,), the tokens of the empty caption
+    words: Words
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -90,6 +101,7 @@ class UNetTask:
     """Rectified flow on cached latents; the decoder is frozen."""
 
     name = "unet"
+    anew = ("meaning",)  # a model's file does not hold it
 
     def __init__(
         self,
@@ -99,10 +111,10 @@ class UNetTask:
         decoder: Decoder,
         encode: Callable[[Sequence[str]], Tensor],
         prompts: Sequence[str],
-        recipe: Recipe,
+        recipe: UNetRecipe,
     ) -> None:
         torch.manual_seed(recipe.seed)
-        self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
+        self.spec, self.pool, self.recipe = spec, pool, recipe
         self.device = device_of(recipe)
         self.decoder = decoder.to(self.device).eval().requires_grad_(False)
         self.encode, self.prompts = encode, prompts
@@ -111,7 +123,10 @@ class UNetTask:
         kinds, colours = int(pool.kinds.max()) + 1, int(pool.colours.max()) + 1
         meaning = Meaning(spec.unet.base_width * spec.unet.multipliers[1], kinds, colours)
         self.modules = Apprentice(unet, text, meaning).to(self.device)
+        if native_dtype(self.device) == torch.float32:  # or float32 convolutions arrange them at every call
+            unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.trained_on, self.held_out = divided(len(pool), recipe.held_out)
+        self.pointing = Pointing(unet, pool.words)
         self.features: list[Tensor] = []
         last_but_one_level = len(unet.up) - 1 - len(spec.unet.up[-1])
         unet.up[last_but_one_level].register_forward_hook(self._overhear)
@@ -120,12 +135,12 @@ class UNetTask:
         self.features.append(output)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Squared error of the velocity, most of all within things, and the head's naming of every place.
+        """Squared error of the velocity, most of all within things, and what the two side losses say.
 
         Things cover an eighth of a picture: without the weight most of the gradient tells of sky and clouds.
         """
-        chance = generator(self.seed, 5, step)
-        index = batch_at(step, self.batch, self.trained_on, self.seed)
+        chance = generator(self.recipe.seed, 5, step)
+        index = batch_at(step, self.recipe.batch, self.trained_on, self.recipe.seed)
         which = torch.randint(self.pool.tokens.shape[1], index.shape, generator=chance)
         tokens = self.pool.tokens[index, which]
         silent = torch.rand(len(index), generator=chance) < SILENT_SHARE
@@ -140,7 +155,9 @@ class UNetTask:
         weight = 1 + THING_WEIGHT * (1 - t[:, None, None]) * (kinds > 0)
         flow = (error * weight).sum() / weight.sum()
         meaning = self.modules.meaning.loss(features, kinds, colours)
-        return flow + MEANING_WEIGHT * meaning, {"flow": flow.item(), "meaning": meaning.item()}
+        pointing = self.pointing.loss(tokens, kinds, colours)
+        loss = flow + self.recipe.meaning * meaning + self.recipe.pointing * pointing
+        return loss, {"flow": flow.item(), "meaning": meaning.item(), "pointing": pointing.item()}
 
     def _answer(self, x0: Tensor, eps: Tensor, t: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         self.features.clear()
@@ -155,7 +172,7 @@ class UNetTask:
         figures: dict[str, float] = {}
         index, n = self.held_out, len(self.held_out)
         x0, tokens = self.pool.latents[index].float(), self.pool.tokens[index, 0]
-        eps = torch.randn(x0.shape, generator=generator(self.seed, 6))
+        eps = torch.randn(x0.shape, generator=generator(self.recipe.seed, 6))
         x0, eps, tokens = onto(self.device, x0, eps, tokens)
         for time in TIMES_LOOKED_AT:
             t = torch.full((n,), time, device=self.device)
@@ -194,7 +211,7 @@ class UNetTask:
 
 def draw_times(count: int, chance: torch.Generator) -> Tensor:
     """Training times in (0, 1): mostly logit-normal, some uniform."""
-    logit_normal = torch.randn(count, generator=chance).sigmoid()
+    logit_normal = (torch.randn(count, generator=chance) + LATE).sigmoid()
     uniform = torch.rand(count, generator=chance)
     return torch.where(torch.rand(count, generator=chance) < UNIFORM_SHARE, uniform, logit_normal)
 

@@ -4,7 +4,7 @@ from fromnoise.world.captions import caption, sample_caption
 from fromnoise.world.grammar import Mix, sample_held_out, sample_scene, scene_seed
 from fromnoise.world.prompts import Prompt, held_out_prompts, seen_prompts
 from fromnoise.world.published import publish
-from fromnoise.world.reading import Atoms, Naming, contradictions, parse, unknown_words
+from fromnoise.world.reading import Atoms, Naming, contradictions, parse, unknown_words, words_for
 from fromnoise.world.scene import Relation, Scene, Thing
 from fromnoise.world.splits import withheld
 from fromnoise.world.worlds import FULL, SMALL, WORLDS, World, world_of
@@ -33,5 +33,6 @@ __all__ = [
     "seen_prompts",
     "unknown_words",
     "withheld",
+    "words_for",
     "world_of",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 from fromnoise.world.captions import plural, size_word
 from fromnoise.world.geometry import box_of, holds
@@ -14,7 +14,7 @@ from fromnoise.world.phrases_full import STYLE_TEMPLATES
 from fromnoise.world.phrasing import phrasing_of
 from fromnoise.world.scene import Relation, Scene
 from fromnoise.world.vocabulary import COUNTS, THINGS
-from fromnoise.world.worlds import SMALL, World
+from fromnoise.world.worlds import SMALL, WORLDS, World
 
 LITTLE_WORDS: Final = ("the", "of", "in", "on", "at", "by", "is", "are", "to", "some", "very")
 WORD: Final = re.compile(r"[a-z0-9']+")
@@ -128,6 +128,12 @@ def _tokens(text: str, world: World) -> Iterator[tuple[str, str]]:
     lexicon = _lexicon(world)
     for found in _lexicon_pattern(world).finditer(_plain(text)):
         yield lexicon[found[0]]
+
+
+def words_for(role: Literal["kind", "colour"]) -> dict[str, str]:
+    """Every phrase that names a thing (or a colour) in any world, and the word it stands for."""
+    entries = (entry for world in WORLDS.values() for entry in _lexicon(world).items())
+    return {phrase: word for phrase, (its_role, word) in entries if its_role == role}
 
 
 @cache
