@@ -34,6 +34,7 @@ RESULTS: dict[str, Any] = {
     "threads": 2,
     "load": 0.0,
     "size": 512,
+    "number": "bf16",
     "machine": {
         "peaks": {"bf16 matmul": 4.0, "bf16 conv": 5.0, "int8 conv": 10.0},
         "flops": {"step": {"conv": 10.0, "matmul": 8.0}, "decode": {"conv": 20.0, "matmul": 0.0}},
@@ -54,6 +55,15 @@ def test_ours_is_compared_with_the_best_of_the_others() -> None:
     assert ours[5:7] == ["6.00 (6.00–6.00)", "0.75"]
 
 
+def test_everybody_calculates_in_the_same_numbers_and_says_so() -> None:
+    peaks = {"fp32 matmul": 2.0, "fp32 conv": 2.5, "int8 conv": 10.0}
+    machine = {"peaks": peaks, "flops": RESULTS["machine"]["flops"]}
+    table = rows(RESULTS | {"number": "fp32", "machine": machine})
+    names = [row[0] for row in table]
+    assert names == ["**fromnoise, fp32**", "diffusers, fp32", "OpenVINO, fp32", "limit, fp32", "limit, int8"]
+    assert table[3][3] == "8.00"
+
+
 def test_the_limit_is_what_the_products_take_at_their_own_peaks() -> None:
     assert limits(RESULTS, lambda peaks, kind: peaks[f"bf16 {kind}"]) == (10 / 5 + 8 / 4, 20 / 5)
     assert [row[3] for row in rows(RESULTS)[-2:]] == ["4.00", "1.80"]
@@ -68,7 +78,14 @@ def test_every_row_has_every_column_and_who_failed_is_named_below() -> None:
 
 
 def test_a_job_survives_its_journey_to_another_process(tmp_path: Path) -> None:
-    job = Job(home=tmp_path, size=64, threads=2, compiled=tmp_path / "cold", picture=tmp_path / "a.png")
+    job = Job(
+        home=tmp_path,
+        size=64,
+        threads=2,
+        number="fp32",
+        compiled=tmp_path / "cold",
+        picture=tmp_path / "a.png",
+    )
     job.write(tmp_path / "job.json")
     assert Job.read(tmp_path / "job.json") == job
 

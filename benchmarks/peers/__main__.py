@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.peers.job import SIZE, Job
+from benchmarks.peers.job import BF16, FP32, NUMBERS, SIZE, Job
 from benchmarks.peers.race import ROOT, Failed, race
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.table import markdown
@@ -31,6 +31,7 @@ def arguments() -> Namespace:
     )
     cores = len(os.sched_getaffinity(0))
     parser.add_argument("--systems", default=",".join(SYSTEMS), help="else all: %(default)s")
+    parser.add_argument("--number", choices=NUMBERS, help="that all calculate in; else the processor's own")
     parser.add_argument("--runs", type=int, default=5, help="steps that are timed; else %(default)s")
     parser.add_argument("--decodes", type=int, default=3, help="decodings that are timed; else %(default)s")
     parser.add_argument("--size", type=int, default=SIZE, help="pixels along a side; else %(default)s")
@@ -41,15 +42,25 @@ def arguments() -> Namespace:
     parser.add_argument("--write", action="store_true", help="put the table and a chart into docs/")
     asked = parser.parse_args()
     asked.systems = asked.systems.split(",")
+    asked.number = asked.number or native()
     if strangers := set(asked.systems) - set(SYSTEMS):
         parser.error(f"unknown system {min(strangers)!r}; there are {', '.join(SYSTEMS)}")
     return asked
 
 
+def native() -> str:
+    """What this processor calculates in."""
+    import torch
+
+    from fromnoise.engine.precision import native_dtype
+
+    return BF16 if native_dtype(torch.device("cpu")) == torch.bfloat16 else FP32
+
+
 def main() -> int:
     """Measure, print the table, write what was asked for; 1 if a system failed."""
     asked = arguments()
-    job = Job(asked.folder.resolve(), asked.size, asked.threads, asked.runs, asked.decodes)
+    job = Job(asked.folder.resolve(), asked.size, asked.threads, asked.runs, asked.decodes, asked.number)
     results: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit(),
@@ -57,6 +68,7 @@ def main() -> int:
         "threads": asked.threads,
         "load": os.getloadavg()[0],
         "size": asked.size,
+        "number": asked.number,
         "systems": {},
     }
     try:

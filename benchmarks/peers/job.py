@@ -1,6 +1,7 @@
 """What a child process is asked to do, and what it answers; nothing here needs torch."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ SHORT: Final = 2  # steps of the picture that is compared with ours
 GUIDANCE: Final = 7.5
 SEED: Final = 7
 PROMPT: Final = "a red lighthouse on an island at sunset"
+BF16, FP32 = "bf16", "fp32"
+NUMBERS: Final[Mapping[str, str]] = {BF16: "bfloat16", FP32: "float32"}  # as torch calls them
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Job:
     threads: int = 1
     runs: int = 5  # steps that are timed, after one that is not
     decodes: int = 3  # the same of the decoder
+    number: str = BF16  # what everybody calculates in
     began: float = 0.0  # seconds since the epoch: when the process was started
     compiled: Path = Path()  # what a system keeps of its own compilation; empty: it starts cold
     picture: Path = Path()  # to be drawn

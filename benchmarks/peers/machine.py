@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peers.job import Job
+from benchmarks.peers.job import NUMBERS, Job
 from benchmarks.peers.question import questions
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
@@ -25,7 +25,6 @@ SIDE: Final = 4096  # of the matrices
 WIDTHS: Final = ((320, 64), (640, 32), (1280, 16))  # channels and pixels of the U-Net's 3x3 convolutions
 TRIES: Final = 5
 CONVOLUTION: Final = "convolution"
-PEAKS: Final = ("bf16 matmul", "bf16 conv", "int8 conv")
 
 
 # --- peaks ---
@@ -75,11 +74,15 @@ def int8_convolution() -> float:
     return max(rates)
 
 
-def peaks() -> dict[str, float]:
+def peaks(number: str) -> dict[str, float]:
     """FLOP a second."""
+    dtype = getattr(torch, NUMBERS[number])
     with torch.inference_mode():
-        found = (matmul(torch.bfloat16), convolution(torch.bfloat16), int8_convolution())
-    return dict(zip(PEAKS, found, strict=True))
+        return {
+            f"{number} matmul": matmul(dtype),
+            f"{number} conv": convolution(dtype),
+            "int8 conv": int8_convolution(),
+        }
 
 
 # --- needs ---
@@ -108,7 +111,9 @@ def main() -> None:
     """Write both as JSON."""
     job, result = Job.read(Path(sys.argv[1])), Path(sys.argv[2])
     torch.set_num_threads(job.threads)
-    result.write_text(json.dumps({"peaks": peaks(), "flops": needs(job.size), "torch": torch.__version__}))
+    result.write_text(
+        json.dumps({"peaks": peaks(job.number), "flops": needs(job.size), "torch": torch.__version__})
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.peers import reference
 from benchmarks.peers.contestant import ALL, STEPS, Contestant
-from benchmarks.peers.job import LONG, PROMPT, SEED, Found, Job, peak_memory
+from benchmarks.peers.job import LONG, NUMBERS, PROMPT, SEED, Found, Job, peak_memory
 from benchmarks.peers.question import Decode, Predict, questions, relative_error, walk
 
 
@@ -20,6 +20,7 @@ class Networks(Contestant):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         torch.set_num_threads(job.threads)
+        self.dtype: torch.dtype = getattr(torch, NUMBERS[job.number])
 
     @abstractmethod
     def unet(self) -> Predict:
@@ -74,6 +75,6 @@ class Networks(Contestant):
         from transformers import CLIPTextModel, CLIPTokenizer
 
         tokenizer: Any = CLIPTokenizer.from_pretrained(self.job.folder / "tokenizer")
-        encoder: Any = CLIPTextModel.from_pretrained(self.job.folder / "text_encoder", dtype=torch.bfloat16)
+        encoder: Any = CLIPTextModel.from_pretrained(self.job.folder / "text_encoder", dtype=self.dtype)
         words = tokenizer(["", PROMPT], padding="max_length", truncation=True, return_tensors="pt")
         return encoder.eval()(words.input_ids).last_hidden_state.float()

@@ -3,7 +3,6 @@
 from functools import cached_property
 from typing import ClassVar, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.job import Found
@@ -14,7 +13,6 @@ from fromnoise.engine.transforms import hastened, quantized
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.native import Parts
 
-DTYPE = torch.bfloat16
 N = TypeVar("N", bound=nn.Module)
 
 
@@ -26,7 +24,7 @@ class Ours(Networks):
     @cached_property
     def parts(self) -> Parts:
         """The plain networks, as `load` makes them."""
-        return load_model(self.job.single, dtype=DTYPE, prediction="eps", shelved=True)
+        return load_model(self.job.single, dtype=self.dtype, prediction="eps", shelved=True)
 
     def first(self) -> Found:
         """As in a drawing, which keeps the memory that it frees."""
@@ -43,14 +41,16 @@ class Ours(Networks):
         network = self.fast(self.parts.unet)
 
         def predict(latents: Tensor, times: Tensor, context: Tensor) -> Tensor:
-            return network(latents[:1].to(DTYPE), times[:1], context.to(DTYPE))  # two texts, one picture
+            return network(
+                latents[:1].to(self.dtype), times[:1], context.to(self.dtype)
+            )  # two texts, one picture
 
         return predict
 
     def decoder(self) -> Decode:
         """The same."""
         network = self.fast(self.parts.decoder)
-        return lambda z: network(z.to(DTYPE))
+        return lambda z: network(z.to(self.dtype))
 
     def fast(self, network: N) -> N:
         """As the pipeline makes it with engine "auto"."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.peers.job import GUIDANCE, LONG, PROMPT, SEED, Job
+from benchmarks.peers.job import GUIDANCE, LONG, NUMBERS, PROMPT, SEED, Job
 
 if TYPE_CHECKING:
     from benchmarks.peers.contestant import Contestant
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class System:
     """Where a contestant is found, and what it needs."""
 
-    title: str
+    title: str  # with a place for the numbers it calculates in, where it is told
     module: str
     kind: str
     needs: tuple[str, ...] = ()  # modules, and programs
@@ -33,13 +33,11 @@ class System:
 
 
 SYSTEMS: Final[Mapping[str, System]] = {
-    "fromnoise": System("fromnoise, bf16", "ours", "Ours", options=("--dtype", "bfloat16")),
-    "fromnoise-int8": System(
-        "fromnoise, int8", "ours", "OurBytes", options=("--dtype", "bfloat16", "--engine", "int8")
-    ),
-    "diffusers": System("diffusers, bf16", "with_diffusers", "Diffusers", ("diffusers",)),
-    "compiled": System("diffusers, bf16, compiled", "with_diffusers", "Compiled", ("diffusers", "g++")),
-    "openvino": System("OpenVINO, bf16", "with_openvino", "OpenVino", ("openvino", "diffusers")),
+    "fromnoise": System("fromnoise, {}", "ours", "Ours"),
+    "fromnoise-int8": System("fromnoise, int8", "ours", "OurBytes", options=("--engine", "int8")),
+    "diffusers": System("diffusers, {}", "with_diffusers", "Diffusers", ("diffusers",)),
+    "compiled": System("diffusers, {}, compiled", "with_diffusers", "Compiled", ("diffusers", "g++")),
+    "openvino": System("OpenVINO, {}", "with_openvino", "OpenVino", ("openvino", "diffusers")),
     "sdcpp": System("stable-diffusion.cpp", "with_ggml", "StableDiffusionCpp", ("stable_diffusion_cpp",)),
 }
 
@@ -55,6 +53,7 @@ def our_drawing(job: Job, options: Sequence[str]) -> list[str]:
         "--spacing": "linspace",
         "--guidance": GUIDANCE,
         "--seed": SEED,
+        "--dtype": NUMBERS[job.number],
         "--output": job.picture,
     }
     asked = [str(word) for option in words.items() for word in option]

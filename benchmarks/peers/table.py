@@ -55,9 +55,14 @@ def limits(results: Results, rate: Callable[[Mapping[str, float], str], float]) 
     return step, decode
 
 
-def bf16(peaks: Mapping[str, float], kind: str) -> float:
-    """Convolutions and other products each have their own peak."""
-    return peaks[f"bf16 {kind}"]
+def title(name: str, results: Results) -> str:
+    """What a system is called in the table."""
+    return SYSTEMS[name].title.format(results["number"])
+
+
+def own(results: Results) -> Callable[[Mapping[str, float], str], float]:
+    """The peaks of the numbers that were calculated in: convolutions and other products have their own."""
+    return lambda peaks, kind: peaks[f"{results['number']} {kind}"]
 
 
 def int8(peaks: Mapping[str, float], kind: str) -> float:
@@ -69,11 +74,15 @@ def rows(results: Results) -> list[list[str]]:
     """One for each system, then the limits."""
     systems = results["systems"]
     best = [best_peer(systems, figure) for figure in (step, decode, picture)]
-    found_rows = [row(name, found, best) for name, found in systems.items() if "failed" not in found]
-    for title, rate in (("limit, bf16", bf16), ("limit, int8", int8)):
+    found_rows = [
+        row(name, title(name, results), found, best)
+        for name, found in systems.items()
+        if "failed" not in found
+    ]
+    for limited, rate in ((results["number"], own(results)), ("int8", int8)):
         limit = limits(results, rate)
         cells = [cell for k in (0, 1) for cell in (seconds(limit[k]), ratio(limit[k], best[k]))]
-        found_rows.append([title, NONE, NONE, *cells, *[NONE] * (len(HEADS) - 3 - len(cells))])
+        found_rows.append([f"limit, {limited}", NONE, NONE, *cells, *[NONE] * (len(HEADS) - 3 - len(cells))])
     return found_rows
 
 
@@ -93,11 +102,11 @@ HEADS: Final = (
 )
 
 
-def row(name: str, found: Results, best: list[float | None]) -> list[str]:
+def row(name: str, called: str, found: Results, best: list[float | None]) -> list[str]:
     """A system's figures."""
     whole = found.get("picture", {})
     return [
-        f"**{SYSTEMS[name].title}**" if SYSTEMS[name].ours else SYSTEMS[name].title,
+        f"**{called}**" if SYSTEMS[name].ours else called,
         f"{found['first']['cold']:.1f}",
         f"{found['first']['warm']:.1f}",
         seconds(step(found), found["steps"]),
@@ -138,5 +147,5 @@ def markdown(results: Results) -> str:
     ]
     for name, found in results["systems"].items():
         if "failed" in found:
-            lines += ["", f"{SYSTEMS[name].title}: no figures. {found['failed']}"]
+            lines += ["", f"{title(name, results)}: no figures. {found['failed']}"]
     return "\n".join(lines)

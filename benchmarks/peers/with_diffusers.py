@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from benchmarks.peers.networks import Networks
 from benchmarks.peers.question import Decode, Predict
 
-DTYPE = torch.bfloat16
-
 
 class Diffusers(Networks):
-    """As it comes, in bfloat16, channels last."""
+    """As it comes, channels last."""
 
     packages: ClassVar[tuple[str, ...]] = ("torch", "diffusers")
 
@@ -20,12 +18,14 @@ class Diffusers(Networks):
         """Their class, their loader, their choice of attention."""
         from diffusers import UNet2DConditionModel
 
-        unet: Any = UNet2DConditionModel.from_pretrained(self.job.folder, subfolder="unet", torch_dtype=DTYPE)
+        unet: Any = UNet2DConditionModel.from_pretrained(
+            self.job.folder, subfolder="unet", torch_dtype=self.dtype
+        )
         run = self.faster(unet.eval().to(memory_format=torch.channels_last))
 
         def predict(latents: Tensor, times: Tensor, context: Tensor) -> Tensor:
-            inputs = latents.to(DTYPE, memory_format=torch.channels_last)
-            return run(inputs, times, context.to(DTYPE), return_dict=False)[0]
+            inputs = latents.to(self.dtype, memory_format=torch.channels_last)
+            return run(inputs, times, context.to(self.dtype), return_dict=False)[0]
 
         return predict
 
@@ -33,9 +33,9 @@ class Diffusers(Networks):
         """The decoder's half of their autoencoder."""
         from diffusers import AutoencoderKL
 
-        vae: Any = AutoencoderKL.from_pretrained(self.job.folder, subfolder="vae", torch_dtype=DTYPE)
+        vae: Any = AutoencoderKL.from_pretrained(self.job.folder, subfolder="vae", torch_dtype=self.dtype)
         run = self.faster(DecoderHalf(vae.eval()).to(memory_format=torch.channels_last))
-        return lambda z: run(z.to(DTYPE, memory_format=torch.channels_last))
+        return lambda z: run(z.to(self.dtype, memory_format=torch.channels_last))
 
     def faster(self, network: nn.Module) -> nn.Module:
         """Nothing more here."""

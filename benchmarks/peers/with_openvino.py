@@ -1,4 +1,4 @@
-"""OpenVINO: diffusers' networks, converted once for one size, calculated in bfloat16."""
+"""OpenVINO: diffusers' networks, converted once for one size."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peers.job import BF16, FP32
 from benchmarks.peers.networks import Networks
 from benchmarks.peers.question import Decode, Predict, questions
 from benchmarks.peers.with_diffusers import DecoderHalf
 
 NAME: Final = "openvino"
 UNET, DECODER = "unet.xml", "decoder.xml"
+HINTS: Final = {BF16: "bf16", FP32: "f32"}
 
 
 class OpenVino(Networks):
@@ -70,7 +72,7 @@ class OpenVino(Networks):
         import openvino
 
         options = {
-            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_PRECISION_HINT": HINTS[self.job.number],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": str(self.job.threads),
             "CACHE_DIR": str(self.job.compiled),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from fromnoise.engine.packing import can_pack
 from fromnoise.engine.placing import CARDS, check, placed
 from fromnoise.engine.plan import memory_of
 from fromnoise.engine.precision import native_dtype, painting_dtype
@@ -63,7 +64,7 @@ def load(
     parts = load_model(
         source,
         device="cpu" if place.type == CARDS else place,  # until it is known what fits
-        shelved=engine in (AUTO, INT8) and place.type == "cpu",
+        shelved=engine in (AUTO, INT8) and place.type == "cpu" and can_pack(number),
         dtype=number,
         prediction=prediction,
         ema=ema,

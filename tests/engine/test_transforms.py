@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fromnoise.engine import winograd
 from fromnoise.engine.attention import FEWEST, attend_in_tiles
 from fromnoise.engine.packing import PackedConv2d, PackedGatedFeedForward, PackedLinear
 from fromnoise.engine.transforms import TRANSFORMS, hastened
 from fromnoise.engine.upsampling import FoldedUpsample
+from fromnoise.engine.winograd import WinogradConv2d
 from fromnoise.nets.attention import attend
 from fromnoise.nets.blocks import Upsample
 from fromnoise.nets.decoder import Decoder
@@ -23,6 +25,12 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def error(found: Tensor, wanted: Tensor) -> float:
     return float((found.double() - wanted.double()).norm() / wanted.double().norm())
+
+
+@pytest.fixture(autouse=True)
+def small_networks_count_as_large(monkeypatch) -> None:
+    monkeypatch.setattr(winograd, "CHANNELS", 1)
+    monkeypatch.setattr(winograd, "TILES", 1)
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def test_in_bfloat16_they_round_about_as_much_as_the_plain_networks(unet, decode
 
 def test_every_transformation_finds_something_to_change(unet, decoder) -> None:
     kinds = {type(module) for module in (*hastened(unet).modules(), *hastened(decoder).modules())}
-    assert {PackedLinear, PackedConv2d, PackedGatedFeedForward, FoldedUpsample} <= kinds
+    assert {PackedLinear, PackedConv2d, PackedGatedFeedForward, FoldedUpsample, WinogradConv2d} <= kinds
     assert any(getattr(module, "attend", None) is attend_in_tiles for module in hastened(unet).modules())
 
 
@@ -128,6 +136,51 @@ def test_folding(size: tuple[int, int] | None) -> None:
     plain = Upsample(6).requires_grad_(False)
     x = noise(2, 6, 5, 7)
     assert error(FoldedUpsample(plain)(x, size), plain(x, size)) <= 1e-6
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(2, 6, 8, 12), (1, 6, 13, 10), (3, 6, 4, 4), (1, 6, 5, 17)])
+@pytest.mark.parametrize("at_once", [1, 10**9], ids=["in parts", "at once"])
+def test_a_quarter_of_the_products(monkeypatch, at_once: int, shape: tuple[int, ...], bias: bool) -> None:
+    monkeypatch.setattr(winograd, "VALUES", at_once)
+    monkeypatch.setattr(winograd, "KERNELS", at_once)
+    torch.manual_seed(4)
+    plain = nn.Conv2d(6, 5, 3, padding=1, bias=bias).requires_grad_(False)
+    x = noise(*shape)
+    exact = plain.double()(x.double())
+    fast = winograd.convolved(x, winograd.blocks(plain.float().weight), plain.bias)
+    assert fast.shape == exact.shape
+    assert error(fast, exact) <= 3e-6
+    assert torch.equal(WinogradConv2d(plain)(x), fast) == winograd.pays(plain, *shape)
+
+
+def test_other_convolutions_are_not_of_that_kind() -> None:
+    assert winograd.is_plain_3x3(nn.Conv2d(8, 8, 3, padding=1))
+    for other in (
+        nn.Conv2d(8, 8, 1),
+        nn.Conv2d(8, 8, 3),
+        nn.Conv2d(8, 8, 3, padding=1, stride=2),
+        nn.Conv2d(8, 8, 3, padding=1, groups=2),
+        nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular"),
+    ):
+        assert not winograd.is_plain_3x3(other)
+
+
+def test_small_maps_and_few_channels_are_left(monkeypatch) -> None:
+    monkeypatch.undo()
+    wide = nn.Conv2d(320, 320, 3, padding=1)
+    assert winograd.is_plain_3x3(wide)
+    assert not winograd.is_plain_3x3(nn.Conv2d(4, 320, 3, padding=1))
+    assert winograd.pays(wide, 2, 320, 64, 64)
+    assert not winograd.pays(wide, 2, 320, 8, 8)
+    assert not winograd.pays(wide, 1, 320, 2, 2000), "most of each tile lies beside the map"
+
+
+def test_a_map_is_packed_for_its_size() -> None:
+    plain = nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False)
+    conv = WinogradConv2d(plain)
+    for shape in ((1, 6, 16, 16), (1, 6, 2, 40), (1, 6, 16, 16)):
+        assert error(conv(noise(*shape)), plain(noise(*shape))) <= 1e-5
 
 
 def test_no_gradients_flow_through_what_is_made_for_drawing(unet) -> None:

@@ -19,15 +19,18 @@ OPERATORS: Final = (
     "_linear_pointwise",
     "_reorder_convolution_weight",
     "_convolution_pointwise",
+    "_is_mkldnn_bf16_supported",
 )
 DTYPES: Final = (torch.float32, torch.bfloat16)
 LARGE: Final = 14_000_000  # bytes of weights
 ROWS: Final = 1024  # that a product is expected to have; it holds for any number
 
 
-def can_pack() -> bool:
-    """Does this torch have oneDNN's operators?"""
-    return torch.backends.mkldnn.is_available() and all(hasattr(ONEDNN, name) for name in OPERATORS)
+def can_pack(dtype: torch.dtype = torch.float32) -> bool:
+    """Does this torch have oneDNN's operators, and do they take such numbers on this processor?"""
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(ONEDNN, name) for name in OPERATORS):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and ONEDNN._is_mkldnn_bf16_supported())
 
 
 class Packed:

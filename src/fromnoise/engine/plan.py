@@ -32,7 +32,7 @@ FEWER_MAPS: Final = 6.2  # where every large one is given back at once, which ta
 SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
 HOLES: Final = 1.12  # what packed weights take, holes between them included
 BYTES: Final = 1.3  # of a number in int8, with what stays as it was
-PACKED: Final = {dtype.itemsize for dtype in DTYPES}
+PACKED: Final = {dtype.itemsize: dtype for dtype in DTYPES}
 SMALLEST: Final = 64  # pixels: the shortest side that is proposed
 
 
@@ -53,7 +53,8 @@ class Load:
     def of(cls, spec: ModelSpec, size: int, engine: str, shelved: bool, beside: int = 0) -> "Load":
         """As an engine packs it."""
         packed = {"plain": 0.0, "int8": BYTES}.get(engine, float(size))
-        return cls(spec, size, packed if can_pack() and size in PACKED else 0.0, shelved, beside)
+        packs = size in PACKED and can_pack(PACKED[size])
+        return cls(spec, size, packed if packs else 0.0, shelved, beside)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from fromnoise.engine.int8_products import why_not
 from fromnoise.engine.packing import DTYPES, PackedConv2d, PackedGatedFeedForward, PackedLinear, can_pack
 from fromnoise.engine.swaps import swapped
 from fromnoise.engine.upsampling import FoldedUpsample
+from fromnoise.engine.winograd import WinogradConv2d, is_plain_3x3
 from fromnoise.errors import RequestError
 from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import GatedFeedForward, ResnetBlock, Upsample
@@ -45,7 +46,15 @@ def _in_tiles(plain: Attention) -> nn.Module:
 
 
 def _packs(network: nn.Module) -> bool:
-    return can_pack() and next(network.parameters()).dtype in DTYPES
+    return can_pack(next(network.parameters()).dtype)
+
+
+def _by_winograd(conv: nn.Conv2d) -> nn.Module:
+    return WinogradConv2d(conv) if is_plain_3x3(conv) else conv
+
+
+def _packed_by_winograd(packed: PackedConv2d) -> nn.Module:
+    return WinogradConv2d(packed.plain) if is_plain_3x3(packed.plain) else packed
 
 
 TRANSFORMS: Final[Mapping[str, Transform]] = {
@@ -74,6 +83,12 @@ TRANSFORMS: Final[Mapping[str, Transform]] = {
             {GatedFeedForward: PackedGatedFeedForward, nn.Linear: PackedLinear, nn.Conv2d: PackedConv2d},
         ),
         _packs,
+    ),
+    "winograd": Transform(
+        "3x3 convolutions of large maps with a quarter of the products",
+        1e-5,
+        lambda network: swapped(network, {nn.Conv2d: _by_winograd, PackedConv2d: _packed_by_winograd}),
+        lambda network: can_pack() and next(network.parameters()).dtype == torch.float32,
     ),
     "frugal": Transform(
         "activations written over what nobody reads any more",

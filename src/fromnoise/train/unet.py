@@ -147,7 +147,7 @@ class UNetTask:
         tokens = torch.where(silent[:, None], self.pool.silence, tokens)
         x0 = self.pool.latents[index].float()
         eps = torch.randn(x0.shape, generator=chance)
-        t = draw_times(len(index), chance)
+        t = draw_times(len(index), chance, LATE)
         x0, eps, t, tokens = onto(self.device, x0, eps, t, tokens)
         kinds, colours = onto(self.device, self.pool.kinds[index], self.pool.colours[index])
         velocity, features = self._answer(x0, eps, t, tokens)
@@ -209,9 +209,9 @@ class UNetTask:
         return Conditioning(read.context.float(), read.pooled.float())
 
 
-def draw_times(count: int, chance: torch.Generator) -> Tensor:
-    """Training times in (0, 1): mostly logit-normal, some uniform."""
-    logit_normal = (torch.randn(count, generator=chance) + LATE).sigmoid()
+def draw_times(count: int, chance: torch.Generator, late: float = 0.0) -> Tensor:
+    """Training times in (0, 1): mostly logit-normal with this mean, some uniform."""
+    logit_normal = (torch.randn(count, generator=chance) + late).sigmoid()
     uniform = torch.rand(count, generator=chance)
     return torch.where(torch.rand(count, generator=chance) < UNIFORM_SHARE, uniform, logit_normal)
 
