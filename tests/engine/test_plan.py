@@ -11,6 +11,7 @@ from fromnoise.engine.plan import GB, Load, memory_of, plan
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest, GenerateRequest
 from fromnoise.specs import SD15, SDXL
+from fromnoise.train.presets import MITE
 
 SD = Load(SD15, size=2, packed=2.0)
 XL = Load(SDXL, size=2, packed=2.0)
@@ -82,6 +83,20 @@ def test_the_less_there_is_the_more_is_done() -> None:
 def test_a_plan_stays_within_its_budget(share: float) -> None:
     budget = int(share * plan(SD, asked(), PLENTY).peak)
     assert plan(SD, asked(), budget).peak <= budget
+
+
+def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32() -> None:
+    def peak(load: Load, **fields: int) -> int:
+        return plan(load, asked(**fields), PLENTY).drawing
+
+    exact = Load(SD15, size=4, packed=4.0)
+    without = replace(exact, packed=4.0 - 1e-9)  # as another engine packs it
+    assert peak(exact) - peak(without) == pytest.approx(planning.SUMS, abs=100)
+    assert peak(exact, width=64, height=64) == pytest.approx(peak(without, width=64, height=64), abs=100)
+    embedded = Load(MITE, size=4, packed=4.0)
+    assert peak(embedded, width=128, height=128) == pytest.approx(
+        peak(replace(embedded, packed=4.0 - 1e-9), width=128, height=128), abs=100
+    )
 
 
 def test_low_is_the_least() -> None:

@@ -5,15 +5,18 @@ that is too much, some are made anew for each use; where activations are, texts 
 Peaks are those of the whole process; benchmarks/memory.py measures them beside these predictions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from re import fullmatch
 from typing import Final, Literal
 
+import torch
+
 from fromnoise.engine.memory import available
 from fromnoise.engine.packing import DTYPES, can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.work import Ask, decoder_work, unet_work
+from fromnoise.engine.winograd import CHANNELS, TILE, TILES
+from fromnoise.engine.work import Ask, Work, decoder_work, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
@@ -32,6 +35,7 @@ FEWER_MAPS: Final = 6.2  # where every large one is given back at once, which ta
 SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
 HOLES: Final = 1.12  # what packed weights take, holes between them included
 BYTES: Final = 1.3  # of a number in int8, with what stays as it was
+SUMS: Final = 100_000_000  # that large convolutions in float32 multiply, a part of a map at a time
 PACKED: Final = {dtype.itemsize: dtype for dtype in DTYPES}
 SMALLEST: Final = 64  # pixels: the shortest side that is proposed
 
@@ -165,8 +169,10 @@ def _planned(load: Load, request: FilledRequest, room: int, sequential: bool, pi
     )
     kept = min(room, total)
     activations = int(SPARE * UNET_MAPS * size * spec.unet.base_width * latent * rows)
-    drawing = resident + int(HOLES * kept) + activations
+    asked = Ask(request.height // spec.vae.factor, request.width // spec.vae.factor, texts=rows)
+    drawing = resident + int(HOLES * kept) + activations + _sums(load, unet_work(spec.unet, asked))
     decoding = resident + int(_decoder(spec) * (load.packed or 1)) + maps
+    decoding += _sums(load, decoder_work(spec.vae, asked.height, asked.width))
     given = min(kept, max(0, decoding + int(HOLES * kept) - drawing)) if load.shelved else 0
     words = max(text.vocab * text.width for text in spec.texts)
     reading = resident + (2 * size * words if load.shelved else 0)
@@ -180,6 +186,17 @@ def _planned(load: Load, request: FilledRequest, room: int, sequential: bool, pi
         total - kept,
         load.shelved,
     )
+
+
+def _sums(load: Load, works: Iterable[Work]) -> int:
+    """What convolutions by sums of pixels hold beside their maps, where there are any."""
+    if load.packed != torch.float32.itemsize:
+        return 0
+    large = (
+        work.kind == "conv" and work.width >= CHANNELS and work.flops >= 2 * work.weights * TILE**2 * TILES
+        for work in works
+    )
+    return SUMS if any(large) else 0
 
 
 def weights_of(spec: ModelSpec) -> int:
