@@ -1,7 +1,8 @@
 """What one stage of a run leaves in its folder for the next ones."""
 
+import json
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ DECODER: Final = "decoder"  # after the autoencoder, at any time: the encoder an
 TURBO: Final = "turbo"  # after the U-Net, which stays
 WEIGHTS: Final = "weights.safetensors"  # what a finished stage hands on
 TOKENIZER: Final = "tokenizer.json"
+BEFORE: Final = "before.json"  # the card of the model that a run goes on from
 
 
 def export(task: Task, recipe: Recipe, folder: Path) -> None:
@@ -69,6 +71,16 @@ def load_decoder(folder: Path, spec: VaeSpec) -> Decoder:
     if (folder / DECODER).exists():
         return load_part(Decoder(spec), folder / DECODER)
     return load_part(Decoder(spec), folder / VAE, "decoder")
+
+
+def card_before(folder: Path) -> dict[str, Any]:
+    """The card of the model that a run goes on from; empty if it began with nothing.  Raises: WeightsError"""
+    try:
+        return json.loads((folder / BEFORE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{folder / BEFORE} is damaged: {error}") from error
 
 
 def load_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:

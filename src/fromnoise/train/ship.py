@@ -22,6 +22,7 @@ from fromnoise.train.handover import (
     TURBO,
     UNET,
     VAE,
+    card_before,
     handed_on,
     load_decoder,
     load_part,
@@ -79,12 +80,14 @@ def write_checksum(path: Path) -> str:
 
 def card(folder: Path, spec: ModelSpec) -> dict[str, Any]:
     """How a run's model came to be: for each stage its recipe, steps, time and last validation."""
-    stages = {stage: told(folder / stage) for stage in (VAE, CLIP, UNET)}
+    before = card_before(folder)
+    stages: dict[str, Any] = before.get("stages", {})
+    stages |= {stage: told(folder / stage) for stage in (VAE, CLIP, UNET)}
     stages |= {stage: told(folder / stage) for stage in (DECODER, ORACLE) if (folder / stage).exists()}
     return {
         "model": spec.name,
         "date": max(stage["until"] for stage in stages.values()),
-        "scenes": len(open_pool(folder / POOL)),
+        "scenes": before.get("scenes", 0) + len(open_pool(folder / POOL)),
         "seconds": sum(stage["seconds"] for stage in stages.values()),
         "stages": stages,
     }

@@ -3,6 +3,7 @@
 What a file does not hold begins anew: the optimiser's moments, and the U-Net's head for meaning.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,10 +12,11 @@ from typing import Any, Final, cast
 
 from torch import Tensor, nn
 
+from fromnoise.durable import replacing
 from fromnoise.errors import RequestError, WeightsError
 from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
-from fromnoise.train.handover import CLIP, LATENTS, TOKENIZER, UNET, VAE, WEIGHTS
+from fromnoise.train.handover import BEFORE, CLIP, LATENTS, TOKENIZER, UNET, VAE, WEIGHTS
 from fromnoise.train.latents import LATENT_SPEC
 from fromnoise.train.log import Log
 from fromnoise.train.state import LATEST, digest, prefixed, write_checkpoint
@@ -39,7 +41,8 @@ def unpack(parts: Parts, folder: Path, spec: ModelSpec) -> None:
         if theirs != ours:
             problem = f"the {part} of {parts.spec.name} has another shape than this run's"
             raise WeightsError(problem, hint="unpack a model that these stages made")
-    stages: Mapping[str, Any] = cast(Mapping[str, Any], parts.about.get(CARD, {})).get("stages", {})
+    card = cast(Mapping[str, Any], parts.about.get(CARD, {}))
+    stages: Mapping[str, Any] = card.get("stages", {})
     unet, text = _numbers(parts.unet), _numbers(parts.texts[0])
     encoder, decoder = _numbers(parts.encoder), _numbers(parts.decoder)
     for stage, tensors in (
@@ -54,6 +57,8 @@ def unpack(parts: Parts, folder: Path, spec: ModelSpec) -> None:
         if stage in stages:
             _remember(folder / stage, stages[stage])
     Tokenizer.from_json(parts.tokenizers[0]).save(folder / TOKENIZER)
+    with replacing(folder / BEFORE) as part:
+        part.write_text(json.dumps(card), encoding="utf-8")
 
 
 def _numbers(module: nn.Module) -> dict[str, Tensor]:
