@@ -17,7 +17,7 @@ from fromnoise.errors import WeightsError
 from fromnoise.weights.checkpoint import open_checkpoint
 
 HONEST = pickled(table(weight=tensor()))
-SOON = 1.0  # seconds of work for the worst of them; most take a millisecond
+SOON = 5.0  # seconds of work for the worst of them on a slow processor; most take a millisecond
 LITTLE = 64 << 20  # bytes
 
 WATCH = """
