@@ -51,12 +51,12 @@ class WinogradConv2d(PackedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, I, H, W) -> (B, O, H, W)"""
-        if not pays(self.plain, *x.shape):
+        if not pays(*x.shape):
             return super().forward(x)
         return convolved(x, self.weight(*x.shape), self.plain.bias)
 
     def _pack(self, weight: Tensor, *shape: int) -> Any:
-        return blocks(weight) if pays(self.plain, *shape) else super()._pack(weight, *shape)
+        return blocks(weight) if pays(*shape) else super()._pack(weight, *shape)
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:
@@ -67,7 +67,7 @@ def is_plain_3x3(conv: nn.Conv2d) -> bool:
     return how == usual and mean >= CHANNELS
 
 
-def pays(conv: nn.Conv2d, batch: int, channels: int, height: int, width: int) -> bool:
+def pays(batch: int, _channels: int, height: int, width: int) -> bool:
     """Is it sooner done so, for a map of this size?"""
     down, across = _tiles(height), _tiles(width)
     wasted = TILE**2 * down * across > 1.5 * height * width
