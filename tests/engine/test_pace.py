@@ -9,6 +9,7 @@ import torch
 from fromnoise.engine import pace
 from fromnoise.engine.pace import Clock, Forecast, questions, texts_at
 from fromnoise.engine.rates import BETWEEN, Rates, nearest
+from fromnoise.engine.trials import decoder_trial, unet_trial
 from fromnoise.engine.work import Ask, Work, conv, decoder_work, unet_work
 from fromnoise.names import SAMPLER_NAMES
 from fromnoise.noise.descent import asked_at
@@ -142,6 +143,33 @@ def test_pictures_in_batches(even: None) -> None:
 )
 def test_what_saves_work_saves_seconds(fields: dict[str, Any], share: float, even: None) -> None:
     assert forecast(**fields).total < share * forecast().total * 1.05
+
+
+class Tried(Even):
+    """Whatever is run takes five seconds."""
+
+    def usual(self, work: Any) -> float:
+        work()
+        return 5.0
+
+
+def test_what_is_small_is_tried_and_what_is_large_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "Rates", Tried)
+    for texts in (1, 2):
+        found = forecast(TINY, guidance=texts, steps=4, sampler="ddim", seeds=(1, 2))
+        assert (found.step, found.decode) == pytest.approx((BETWEEN * 5, BETWEEN * 5))
+    asked = [Ask(8, 8, 1, 2, TINY.texts[0].context, deep=deep) for deep in (True, False)]
+    whole, shallow = (flops(TINY.unet, ask) for ask in asked)
+    fields = {"width": 64, "height": 64, "steps": 4, "sampler": "ddim", "spacing": "linspace"}
+    assert forecast(TINY, reuse=2, **fields).step == pytest.approx(BETWEEN * 5 * (1 + shallow / whole) / 2)
+    assert forecast().step == pytest.approx(SECONDS * flops(SD15.unet, Ask(64, 64, 1, 2)))
+
+
+@pytest.mark.parametrize("spec", [TINY, replace(TINY, unet=replace(TINY.unet, guidance_width=8))])
+def test_a_trial_calls_the_networks_as_they_are_built(spec: Any) -> None:
+    rates = Rates(torch.float32)
+    assert unet_trial(rates, spec.unet, Ask(8, 8, 2, 2, spec.texts[0].context)) > 0
+    assert decoder_trial(rates, spec.vae, 8, 8, 2) > 0
 
 
 # --- rates ---

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -12,6 +12,7 @@ import torch
 from fromnoise.engine.placing import faster
 from fromnoise.engine.rates import Rates
 from fromnoise.engine.reuse import Rhythm
+from fromnoise.engine.trials import decoder_trial, unet_trial
 from fromnoise.engine.work import Ask, Work, decoder_work, encoder_work, text_work, unet_work
 from fromnoise.noise.descent import asked_at, entered_at, level_at
 from fromnoise.noise.schedule import schedule_from
@@ -19,6 +20,7 @@ from fromnoise.request import FilledRequest, GenerateRequest
 from fromnoise.specs import ModelSpec, UNetSpec
 
 CPU: Final = torch.device("cpu")
+SHORT: Final = 0.25  # seconds: what takes less is tried, for the counting is rough with small networks
 TEXTS: Final = 2  # the prompt and the negative prompt are always read, together
 
 
@@ -75,7 +77,7 @@ class Clock:
         answers = {ask: self._answer(*ask) for ask in asked}
         steps = len(levels(full, self.spec)) - 1
         way = sum(answers[ask] * count for ask, count in asked.items())
-        decode = self.seconds(decoder_work(self.spec.vae, *size, min(self.batch, len(full.seeds))))
+        decode = self._decode(*size, min(self.batch, len(full.seeds)))
         before = self.seconds(self._read(full, size)) + self._packing()
         batches = -(-len(full.seeds) // self.batch)
         first = before + next(iter(answers.values()))
@@ -83,8 +85,23 @@ class Clock:
 
     def _answer(self, unet: UNetSpec, ask: Ask) -> float:
         if (unet, ask) not in self.known:
-            self.known[unet, ask] = self.seconds(unet_work(unet, ask))
+            counted = self.seconds(unet_work(unet, ask))
+            plain = replace(ask, merge=0.0, deep=True)
+            if plain != ask:  # saves the share of a plain answer that the counting says
+                counted *= self._answer(unet, plain) / self.seconds(unet_work(unet, plain))
+            elif self._is_short(counted):
+                counted = unet_trial(self.rates, unet, ask)
+            self.known[unet, ask] = counted
         return self.known[unet, ask]
+
+    def _decode(self, height: int, width: int, pictures: int) -> float:
+        counted = self.seconds(decoder_work(self.spec.vae, height, width, pictures))
+        if not self._is_short(counted):
+            return counted
+        return decoder_trial(self.rates, self.spec.vae, height, width, pictures)
+
+    def _is_short(self, seconds: float) -> bool:
+        return seconds < SHORT and self.device == CPU  # a card's networks are compiled: no short look
 
     def seconds(self, work: Iterator[Work]) -> float:
         """How long this work takes."""

@@ -88,52 +88,54 @@ class Rates:
     def _conv(self, width: int, places: int) -> float:
         most = SAMPLE / (18 * width**2)
         side = max(1, isqrt(min(places, int(most))))
-        layer = self._quick(lambda: nn.Conv2d(width, width, 3, padding=1))
-        x = self._full(1, width, side, side).contiguous(memory_format=torch.channels_last)
-        return self._usual(lambda: layer(x)) / (18 * width**2 * side**2)
+        layer = self.network(lambda: nn.Conv2d(width, width, 3, padding=1))
+        x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)
+        return self.usual(lambda: layer(x)) / (18 * width**2 * side**2)
 
     def _upsample(self, width: int, places: int) -> float:
         side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))) // 2)
-        layer = self._quick(lambda: Upsample(width))
-        x = self._full(1, width, side, side).contiguous(memory_format=torch.channels_last)
-        return self._usual(lambda: layer(x)) / (18 * width**2 * (2 * side) ** 2)
+        layer = self.network(lambda: Upsample(width))
+        x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)
+        return self.usual(lambda: layer(x)) / (18 * width**2 * (2 * side) ** 2)
 
     def _linear(self, width: int, rows: int) -> float:
         rows = max(1, min(rows, int(SAMPLE / (2 * EXPANSION * width**2))))
-        layer = self._quick(lambda: nn.Linear(width, EXPANSION * width))
-        x = self._full(1, rows, width)
-        return self._usual(lambda: layer(x)) / (2 * rows * EXPANSION * width**2)
+        layer = self.network(lambda: nn.Linear(width, EXPANSION * width))
+        x = self.numbers(1, rows, width)
+        return self.usual(lambda: layer(x)) / (2 * rows * EXPANSION * width**2)
 
     def _attention(self, width: int, keys: int) -> float:
         heads = torch.get_num_threads()
         queries = max(16, min(keys, int(SAMPLE / (4 * heads * keys * width))))
-        attend = self._quick(lambda: Attention(width * heads, heads)).attend
-        q, k = self._full(1, heads, queries, width), self._full(1, heads, keys, width)
-        return self._usual(lambda: attend(q, k, k)) / (4 * heads * queries * keys * width)
+        attend = self.network(lambda: Attention(width * heads, heads)).attend
+        q, k = self.numbers(1, heads, queries, width), self.numbers(1, heads, keys, width)
+        return self.usual(lambda: attend(q, k, k)) / (4 * heads * queries * keys * width)
 
     def _norm(self, width: int, places: int) -> float:
         places = min(places, NUMBERS // width)
-        x = self._full(1, width, places, 1).contiguous(memory_format=torch.channels_last)
-        weight = self._full(width)
-        return self._usual(lambda: x + F.silu(F.group_norm(x, 1, weight, weight))) / x.numel()
+        x = self.numbers(1, width, places, 1).contiguous(memory_format=torch.channels_last)
+        weight = self.numbers(width)
+        return self.usual(lambda: x + F.silu(F.group_norm(x, 1, weight, weight))) / x.numel()
 
     def _memory(self) -> float:
-        block = self._full(BLOCK)
-        return self._usual(block.sum) / (BLOCK * self.dtype.itemsize)
+        block = self.numbers(BLOCK)
+        return self.usual(block.sum) / (BLOCK * self.dtype.itemsize)
 
     def _packing(self) -> float:
-        layer, x = self._quick(lambda: nn.Linear(BROAD, BROAD)), self._full(1, BROAD)
+        layer, x = self.network(lambda: nn.Linear(BROAD, BROAD)), self.numbers(1, BROAD)
         first, *others = self._times(lambda: layer(x))
         return max(0.0, first - median(others)) / (BROAD**2 * self.dtype.itemsize)
 
     def _least(self) -> float:
-        layer, x = self._quick(lambda: nn.Linear(SMALL, SMALL)), self._full(1, SMALL)
-        return self._usual(lambda: layer(x))
+        layer, x = self.network(lambda: nn.Linear(SMALL, SMALL)), self.numbers(1, SMALL)
+        return self.usual(lambda: layer(x))
 
-    def _full(self, *shape: int) -> Tensor:
+    def numbers(self, *shape: int) -> Tensor:
+        """Something to calculate with."""
         return torch.full(shape, TYPICAL, dtype=self.dtype, device=self.device)
 
-    def _quick(self, make: Callable[[], nn.Module]) -> Any:
+    def network(self, make: Callable[[], nn.Module]) -> Any:
+        """A network as the engine draws with it; its weights say nothing."""
         with torch.device("meta"):
             plain = make().to(self.dtype).requires_grad_(False)
         plain = plain.to_empty(device=self.device)
@@ -141,7 +143,7 @@ class Rates:
             weight.fill_(TYPICAL)
         return self.quicken(plain)
 
-    def _usual(self, work: Callable[[], object]) -> float:
+    def usual(self, work: Callable[[], object]) -> float:
         """Seconds of one of a few tries, neither the best nor the worst, after one that is not counted."""
         return median(self._times(work)[1:])
 
