@@ -7,7 +7,7 @@ python docs/make.py card --keep FOLDER [--quick] [--clip RUN] [--run RUN]
 python docs/make.py labels                                the checker beside labels by hand, in the card
 python docs/make.py uncurated [--model FILE]              docs/pictures/uncurated.png
 python docs/make.py gallery [--model FILE]                docs/pictures/gallery.png
-python docs/make.py sheet                                 docs/pictures/world-full.png
+python docs/make.py sheet                                 docs/pictures/world-full.png and letters.png
 """
 
 import argparse
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import count, cycle, islice
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -32,10 +33,22 @@ from fromnoise.train.log import Log
 from fromnoise.train.sheet import sheet as tiles
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
-from fromnoise.world import FULL, SMALL, Mix, Scene, Thing, World, parse, publish, sample_scene, scene_seed
+from fromnoise.world import (
+    FULL,
+    SMALL,
+    SPELLING,
+    Mix,
+    Scene,
+    Thing,
+    World,
+    parse,
+    publish,
+    sample_scene,
+    scene_seed,
+)
 from fromnoise.world.render import render
 from fromnoise.world.splits import withheld_pairs
-from fromnoise.world.vocabulary import COUNTS
+from fromnoise.world.vocabulary import COUNTS, LETTERS
 
 DOCS = Path(__file__).parent
 EMBEDDED = FOLDER / MODEL_FILE
@@ -61,7 +74,7 @@ POINTS = 12  # of the curve
 COLUMNS, ENLARGE, GAP = 4, 2, 6
 FONT_SIZE = 13
 BELOW = FONT_SIZE + 6  # pixels, for a line of the prompt
-LETTERS = 38  # of such a line
+LONGEST = 38  # letters of such a line
 
 TILE, ACROSS, FIRST = 96, 6, 24  # pixels of a scene, scenes in a row, scenes as they come
 LOOKS = (  # what is drawn in every style
@@ -98,7 +111,7 @@ def gallery(pipe: Pipeline, prompts: tuple[str, ...] = PROMPTS, lines: int = 1) 
         left, top = k % COLUMNS * (wide + GAP), k // COLUMNS * (high + below + GAP)
         page.paste(picture.resize((wide, high), Image.Resampling.LANCZOS), (left, top))
         text = prompt + " *" * unseen(prompt)
-        text = "\n".join(wrap(text, LETTERS)) if lines > 1 else text
+        text = "\n".join(wrap(text, LONGEST)) if lines > 1 else text
         pen.multiline_text((left + 2, top + high + 2), text, fill="black", font=font)
     return page
 
@@ -118,6 +131,20 @@ def sheet() -> Image.Image:
     scenes = [sample_scene(scene_seed(SEED, index), mix) for index in range(FIRST)]
     scenes += [replace(scene, style=style) for scene in LOOKS for style in FULL.styles[1:]]
     return tiles(render(scenes, TILE).pixels.float() / MIDDLE - 1, ACROSS)
+
+
+def alphabet() -> Image.Image:
+    """Every letter in the three drawings of it, and the first training scenes with letters."""
+    scenes = [
+        Scene(n, "paper", "day", (Thing(kind, colour, 0.5, 0.55, 0.6, variant=variant),), world="letters")
+        for variant in range(3)
+        for n, (kind, colour) in enumerate(zip(LETTERS, cycle(SPELLING.colours)))
+    ]
+    mix = Mix(world=SPELLING)
+    drawn = (sample_scene(scene_seed(SEED, index), mix) for index in count())
+    lettered = (scene for scene in drawn if any(thing.kind in LETTERS for thing in scene.things))
+    scenes += islice(lettered, len(LETTERS))
+    return tiles(render(scenes, TILE).pixels.float() / MIDDLE - 1, len(LETTERS) // 2)
 
 
 # --- the words of the world ---
@@ -302,9 +329,10 @@ def main() -> None:
         case "uncurated":
             pictures(asked.model, asked.folder)
         case "sheet":
-            path = asked.folder / "pictures" / "world-full.png"
-            sheet().save(path, optimize=True)
-            print(path)
+            for name, page in (("world-full", sheet()), ("letters", alphabet())):
+                path = asked.folder / "pictures" / f"{name}.png"
+                page.save(path, optimize=True)
+                print(path)
         case _:
             path = asked.folder / "pictures" / "gallery.png"
             gallery(load(None if asked.model == EMBEDDED else asked.model)).save(path, optimize=True)

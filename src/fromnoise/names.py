@@ -6,7 +6,7 @@ from fromnoise.errors import RequestError, did_you_mean
 
 SAMPLER_NAMES = ("ddpm", "ddim", "euler", "euler_a", "heun", "dpmpp_2m", "lcm")
 SPACING_NAMES = ("karras", "exponential", "leading", "linspace", "trailing", "uniform")
-WORLD_NAMES = ("small", "full")
+WORLD_NAMES = ("small", "full", "letters")
 PRESET_NAMES = ("brisk", "quick", "hasty")
 
 UNSTEADY: Mapping[str, str] = {  # samplers that cannot reuse what the step before calculated, and why

@@ -16,7 +16,7 @@ from fromnoise.train.presets import oracle_spec
 from fromnoise.weights.detect import detect
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.stored import open_weights
-from fromnoise.world import FULL, SMALL, Mix, World, sample_scene, scene_seed
+from fromnoise.world import FULL, SMALL, SPELLING, WORLDS, Mix, World, sample_scene, scene_seed
 from fromnoise.world.render import render
 from fromnoise.world.seeing import sightings
 from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, THINGS, TIMES, WEATHERS
@@ -177,10 +177,10 @@ def test_the_checker_of_fromnoise_knows_the_small_world() -> None:
 
 
 def test_the_words_of_a_world_are_numbered_as_in_the_tables_of_all() -> None:
-    for world in (SMALL, FULL):
+    for world in WORLDS.values():
         for head, words in words_of(world).items():
             assert words == room.KNOWN[head][: len(words)]
-    assert len(THINGS) == len(FULL.things)
+    assert len(THINGS) == len(SPELLING.things)
     assert len(COLOURS) == len(FULL.colours)
 
 

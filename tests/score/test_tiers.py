@@ -4,7 +4,7 @@ from fromnoise.cli.score import TIERS as OFFERED
 from fromnoise.errors import RequestError
 from fromnoise.score import SEEN, TIERS, Tier, make_tier, make_tiers, tiers_for
 from fromnoise.score.plans import OVERALL, WORDINGS
-from fromnoise.world import FULL, SMALL, WORLDS, World, contradictions, parse, publish, withheld
+from fromnoise.world import FULL, SMALL, SPELLING, WORLDS, World, contradictions, parse, publish, withheld
 from fromnoise.world.splits import LISTED
 
 CASES = [(world, name) for world in WORLDS.values() for name in tiers_for(world)]
@@ -58,8 +58,9 @@ def test_held_out_prompts_are_held_out_and_seen_ones_are_not(tier: Tier) -> None
 
 
 def test_the_tiers_of_a_world_are_those_it_has_words_for() -> None:
-    assert tiers_for(FULL) == tuple(TIERS) == OFFERED
-    assert set(TIERS) - {*tiers_for(SMALL)} == {"style"}
+    assert tiers_for(SPELLING) == tuple(TIERS) == OFFERED
+    assert set(TIERS) - {*tiers_for(FULL)} == {"letter"}
+    assert set(TIERS) - {*tiers_for(SMALL)} == {"style", "letter"}
     assert {*tiers_for(FULL)} - {*tiers_for(FULL, {"pattern", "weather"})} == {
         *("pattern", "place", "complex", "wording")
     }

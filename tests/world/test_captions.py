@@ -9,6 +9,7 @@ from fromnoise.errors import RequestError
 from fromnoise.world import (
     FULL,
     SMALL,
+    WORLDS,
     Atoms,
     Mix,
     Naming,
@@ -75,7 +76,7 @@ def test_a_full_caption_says_everything():
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
 def test_a_training_caption_is_true_and_always_the_same(scene_number: int, seed: int):
-    for world in (SMALL, FULL):
+    for world in WORLDS.values():
         scene = sample_scene(scene_number, Mix(world=world))
         text = sample_caption(scene, seed)
         assert text == sample_caption(scene, seed)
@@ -162,7 +163,7 @@ def test_every_phrase_of_a_setting_and_a_time_comes_up_and_is_read_back():
         for phrase in phrases:
             atoms = parse(f"a cat {phrase}")
             assert word in (atoms.setting, atoms.time), phrase
-    for world in (SMALL, FULL):
+    for world in WORLDS.values():
         said = phrasing_of(world)
         assert set(said.settings) == set(world.settings)
         assert set(said.times) == set(world.times)

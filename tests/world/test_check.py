@@ -381,7 +381,7 @@ def atoms_of(scene: Scene) -> Atoms:
 @pytest.fixture(scope="module", params=WORLDS.values(), ids=WORLDS)
 def labelled(request: pytest.FixtureRequest) -> list[tuple[Scene, Tensor, Tensor]]:
     mix = Mix(single=0.3, rich=0.4, world=request.param)
-    scenes = [sample_scene(scene_seed(21, index), mix) for index in range(150)]
+    scenes = [sample_scene(scene_seed(21, index), mix) for index in range(400)]
     drawn = render(scenes, 128)
     return list(zip(scenes, drawn.kinds, drawn.colours, strict=True))
 

@@ -8,15 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fromnoise.errors import RequestError
-from fromnoise.world import FULL, SMALL, Mix, Relation, Scene, World, sample_scene, scene_seed, world_of
+from fromnoise.world import (
+    FULL,
+    SMALL,
+    SPELLING,
+    Mix,
+    Relation,
+    Scene,
+    World,
+    sample_scene,
+    scene_seed,
+    world_of,
+)
 from fromnoise.world.geometry import MIN_SIDE, Box, apart, box_of, hidden_part, holds, inside
 from fromnoise.world.layout import layout
 from fromnoise.world.placing import FLOATING, FOOT
-from fromnoise.world.vocabulary import RELATIONS, THINGS, TIMELESS, TIMES
+from fromnoise.world.vocabulary import LETTERS, RELATIONS, THINGS, TIMELESS, TIMES
 
 LITTLE = [sample_scene(scene_seed(7, index)) for index in range(5000)]
 MUCH = [sample_scene(scene_seed(7, index), Mix(world=FULL)) for index in range(5000)]
-SCENES = LITTLE + MUCH
+SPELT = [sample_scene(scene_seed(7, index), Mix(world=SPELLING)) for index in range(2000)]
+SCENES = LITTLE + MUCH + SPELT
 
 
 def related(scene: Scene, i: int, j: int) -> set[str]:
@@ -143,6 +155,13 @@ def test_the_words_of_a_scene_are_spread_evenly(world: World, scenes: list[Scene
     assert 0.5 < sum(len(scene.things) == 1 for scene in scenes) / len(scenes) < 0.75
     plain = sum(scene.things[0].texture == "plain" for scene in scenes) / len(scenes)
     assert 0.85 < plain < 0.91
+
+
+def test_letters_are_never_seen_in_a_mirror():
+    things = [thing for scene in SPELT for thing in scene.things]
+    assert {thing.kind for thing in things} >= set(LETTERS)
+    assert not any(thing.flip for thing in things if thing.kind in LETTERS)
+    assert any(thing.flip for thing in things)
 
 
 def test_weathers_and_styles_come_up_as_often_as_the_mix_says():

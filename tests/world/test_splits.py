@@ -23,7 +23,7 @@ from fromnoise.world.splits import LISTED, SPLITS, partners_of, relation_is_with
 from fromnoise.world.vocabulary import COUNTS, THINGS
 
 KEPT = 0.85
-NUMBER = {"small": 5000, "full": 6000}
+NUMBER = {"small": 5000, "full": 6000, "letters": 6000}
 every_world = pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from math import cos, sin
 
 import pytest
@@ -12,7 +13,7 @@ from fromnoise.world import sdf
 from fromnoise.world.paint import CHECKERED, GLOSSY, GLOWING, SPOTTED, STRIPED, Brush
 from fromnoise.world.placing import CONTAINERS, MIDDLES
 from fromnoise.world.things import DRAW
-from fromnoise.world.vocabulary import THINGS
+from fromnoise.world.vocabulary import LETTERS, THINGS
 
 SIZE = 64
 MARGIN = 1.2
@@ -128,6 +129,12 @@ def test_lights_go_on_at_night(kind: str) -> None:
     day, night = painted(kind, VARIANTS), painted(kind, [replace(p, night=1.0) for p in VARIANTS])
     changed = (day.canvas - night.canvas).abs().amax(1) > 0.1
     assert int(changed.sum((1, 2)).min()) > 12
+
+
+def test_no_letter_can_be_taken_for_another() -> None:
+    shapes = {kind: painted(kind, VARIANTS[:1]).alpha[0] > 0.5 for kind in LETTERS}
+    for (a, one), (b, other) in combinations(shapes.items(), 2):
+        assert float((one & other).sum() / (one | other).sum()) < 0.9, (a, b)
 
 
 @every_kind

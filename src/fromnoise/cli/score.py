@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TIERS: Final = (
     *("single", "two", "count", "colour", "position", "attribution"),
-    *("place", "style", "pattern", "size", "complex", "wording", "paper"),
+    *("place", "style", "pattern", "size", "complex", "wording", "letter", "paper"),
 )
 REQUEST_FIELDS: Final = ("steps", "guidance", "sampler", "spacing")
 # pictures of a full score, and of one that tells in minutes whether a training goes well

@@ -11,6 +11,7 @@ from typing import Final
 from fromnoise.world.captions import size_word
 from fromnoise.world.prompts import PLACE
 from fromnoise.world.scene import Scene
+from fromnoise.world.vocabulary import LETTERS
 from fromnoise.world.worlds import World
 
 SEEN: Final = "seen"  # beside the names of the splits that are held out
@@ -41,6 +42,7 @@ class Plan:
     fits: Callable[[Scene], bool] = lambda scene: True
     headline: str = ALL  # the share that counts in the mean of tiers
     worded: bool = False  # said as captions are, in many ways
+    kinds: tuple[str, ...] = ()  # the first thing is one of these; worlds without them have no such tier
 
     def counted(self, world: World) -> tuple[str, ...]:
         """The parts that a world has words for."""
@@ -70,6 +72,11 @@ def on_paper(scene: Scene) -> bool:
 def patterned(scene: Scene) -> bool:
     """Is the first thing not plain?"""
     return coloured(scene) and scene.things[0].texture != "plain"
+
+
+def lettered(scene: Scene) -> bool:
+    """Is the first thing a letter in its colour?"""
+    return coloured(scene) and scene.things[0].kind in LETTERS
 
 
 def sized(scene: Scene) -> bool:
@@ -170,6 +177,16 @@ TIERS: Final[Mapping[str, Plan]] = {
         (),
         coloured,
         worded=True,
+    ),
+    "letter": Plan(
+        "a letter in its colour",
+        "",
+        ("object", "colour"),
+        ("H1",),
+        SINGLE,
+        ("colour", "setting"),
+        lettered,
+        kinds=tuple(LETTERS),
     ),
     PAPER: Plan(
         "one thing in its colour on paper, for a second checker",

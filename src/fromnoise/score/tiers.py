@@ -33,7 +33,9 @@ def tiers_for(world: World, blind: Collection[str] = ()) -> tuple[str, ...]:
     return tuple(
         name
         for name, plan in TIERS.items()
-        if not {*plan.counted(world)} & {*blind} and (world.has_looks or plan.mix.get("style", 0) < 1)
+        if not {*plan.counted(world)} & {*blind}
+        and (world.has_looks or plan.mix.get("style", 0) < 1)
+        and (not plan.kinds or {*plan.kinds} & {*world.things})
     )
 
 

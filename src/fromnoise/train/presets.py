@@ -95,7 +95,7 @@ class Preset:
         if world is self.world:
             return self
         oracle = oracle_spec(world, self.oracle_spec.width, self.oracle_spec.groups)
-        prompts = (FULL_PROMPTS if world is FULL else PROMPTS)[: len(self.prompts)]
+        prompts = (PROMPTS if world is SMALL else FULL_PROMPTS)[: len(self.prompts)]
         return replace(self, mix=replace(self.mix or Mix(), world=world), oracle_spec=oracle, prompts=prompts)
 
 
@@ -251,4 +251,4 @@ def run_for(world: World, *, tiny: bool = False) -> Preset:
     """How a model of a world is trained, or the rehearsal of it."""
     if tiny:
         return TINY_RUN.in_world(world)
-    return FULL_RUN if world is FULL else MITE_RUN.in_world(world)
+    return MITE_RUN if world is SMALL else FULL_RUN.in_world(world)

@@ -7,11 +7,12 @@ from fromnoise.world.published import publish
 from fromnoise.world.reading import Atoms, Naming, contradictions, parse, unknown_words, words_for
 from fromnoise.world.scene import Relation, Scene, Thing
 from fromnoise.world.splits import withheld
-from fromnoise.world.worlds import FULL, SMALL, WORLDS, World, world_of
+from fromnoise.world.worlds import FULL, SMALL, SPELLING, WORLDS, World, world_of
 
 __all__ = [
     "FULL",
     "SMALL",
+    "SPELLING",
     "WORLDS",
     "Atoms",
     "Mix",

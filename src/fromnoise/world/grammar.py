@@ -117,7 +117,7 @@ def _count(rng: Random, seed: int, mix: Mix) -> Scene | None:
     setting = _setting(rng, kind, mix)
     model = _thing(rng, kind, Spot(0, 0, 0), mix)
     things = [
-        replace(model, x=s.x, y=s.y, size=s.size, lean=_lean(rng), flip=_flip(rng, mix), seed=_seed(rng))
+        replace(model, **s._asdict(), lean=_lean(rng), flip=_flip(rng, kind, mix), seed=_seed(rng))
         for s in place_row(rng, kind, setting, count)
     ]
     return _scene(rng, seed, mix, setting, things)
@@ -231,7 +231,7 @@ def _thing(rng: Random, kind: str, spot: Spot, mix: Mix) -> Thing:
         texture=rng.choice(patterns) if patterned and colours else plain,
         variant=looks[rng.randrange(mix.variants) % len(looks)] if looks else rng.randrange(mix.variants),
         lean=_lean(rng),
-        flip=_flip(rng, mix),
+        flip=_flip(rng, kind, mix),
         seed=_seed(rng),
     )
 
@@ -240,8 +240,8 @@ def _lean(rng: Random) -> float:
     return rng.uniform(-0.08, 0.08)
 
 
-def _flip(rng: Random, mix: Mix) -> bool:
-    return mix.flips and rng.random() < 0.5
+def _flip(rng: Random, kind: str, mix: Mix) -> bool:
+    return mix.flips and rng.random() < 0.5 and THINGS[kind].flips
 
 
 def _seed(rng: Random) -> int:

@@ -13,7 +13,7 @@ from fromnoise.world.phrasing import phrasing_of
 from fromnoise.world.reading import Atoms, parse
 from fromnoise.world.scene import Scene
 from fromnoise.world.vocabulary import COUNTS, TIMELESS
-from fromnoise.world.worlds import FULL, SMALL, world_of
+from fromnoise.world.worlds import FULL, SMALL, SPELLING, world_of
 
 # One thing of usual size in the usual look: what a tier asks for beside that, it says.
 # In the drawings that the embedded model and its checker learned from: one of each thing, not mirrored.
@@ -33,7 +33,9 @@ SINGLE: Final = Mix(
     variants=1,
     flips=False,
 )
-PLAINEST: Final = {SMALL: SINGLE, FULL: replace(SINGLE, world=FULL, variants=VARIANTS, flips=True)}
+PLAINEST: Final = {SMALL: SINGLE} | {
+    world: replace(SINGLE, world=world, variants=VARIANTS, flips=True) for world in (FULL, SPELLING)
+}
 PLACE: Final = ("setting", "time")
 MOST: Final = 2000  # of about 5,000 there are
 

@@ -20,7 +20,12 @@ class Kind:
     place: Place
     usual: tuple[str, ...]
     aspect: float = 1.0  # width / height of its outline, for placing without overlap
+    flips: bool = True  # does it stay what it is, seen in a mirror?
 
+
+LETTERS: Final = {f"letter {letter}": letter for letter in "abcdefghijklmnopqrstuvwxyz"}
+WIDTHS: Final = {"i": 0.5, "j": 0.65, "m": 0.95, "o": 0.85, "q": 0.85, "w": 1.15}  # of letters; else WIDTH
+WIDTH: Final = 0.74
 
 THINGS: Final[dict[str, Kind]] = {
     "sun": Kind("sky", ("yellow", "orange")),
@@ -62,6 +67,10 @@ THINGS: Final[dict[str, Kind]] = {
     "cone": Kind("ground", ("orange", "red", "yellow"), aspect=0.9),
     "diamond": Kind("any", ("blue", "teal", "white"), aspect=1.15),
     "crescent": Kind("any", ("yellow", "gold"), aspect=0.85),
+    **{
+        kind: Kind("any", ("red", "blue", "green"), aspect=WIDTHS.get(letter, WIDTH), flips=False)
+        for kind, letter in LETTERS.items()
+    },
 }
 
 COLOURS: Final = (

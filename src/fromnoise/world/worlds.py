@@ -1,11 +1,21 @@
 """Which words a model learns: a world is a choice among the words that can be drawn, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fromnoise.errors import RequestError, did_you_mean
-from fromnoise.world.vocabulary import COLOURS, COUNTS, RELATIONS, SETTINGS, STYLES, TEXTURES, THINGS, TIMES
+from fromnoise.world.vocabulary import (
+    COLOURS,
+    COUNTS,
+    LETTERS,
+    RELATIONS,
+    SETTINGS,
+    STYLES,
+    TEXTURES,
+    THINGS,
+    TIMES,
+)
 
 Range = tuple[float, float]
 
@@ -78,7 +88,7 @@ SMALL: Final = World(
 
 FULL: Final = World(
     name="full",
-    things=tuple(THINGS),
+    things=tuple(THINGS)[:39],
     colours=COLOURS,
     settings=SETTINGS,
     times=TIMES,
@@ -112,7 +122,15 @@ FULL: Final = World(
     looks={"tree": (0, 2), "moon": (1,)},  # the pine and the crescent are things of their own here
 )
 
-WORLDS: Final[Mapping[str, World]] = {world.name: world for world in (SMALL, FULL)}
+# The full world and the alphabet; a letter is a thing as any other.
+SPELLING: Final = replace(
+    FULL,
+    name="letters",
+    things=tuple(THINGS),
+    homes={**FULL.homes, **dict.fromkeys(LETTERS, ("paper",))},
+)
+
+WORLDS: Final[Mapping[str, World]] = {world.name: world for world in (SMALL, FULL, SPELLING)}
 
 
 def world_of(name: str) -> World:

@@ -1,10 +1,12 @@
 """How each thing looks: one short drawing per kind, painted back to front (coordinates: see `Brush`)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from fromnoise.world.paint import Brush
-from fromnoise.world.things import creatures, critters, made, nature, shapes
+from fromnoise.world.things import creatures, critters, letters, made, nature, shapes
+from fromnoise.world.vocabulary import LETTERS, THINGS
 
 Drawing = Callable[[Brush], None]
 
@@ -48,4 +50,5 @@ DRAW: Final[dict[str, Drawing]] = {
     "cone": shapes.cone,
     "diamond": shapes.diamond,
     "crescent": shapes.crescent,
+    **{kind: partial(letters.draw, letter, THINGS[kind].aspect) for kind, letter in LETTERS.items()},
 }
