@@ -182,7 +182,15 @@ UNET_RECIPE = UNetRecipe(
     slower={"text": 0.3},
 )
 TURBO_RECIPE = TurboRecipe(
-    steps=1200, batch=8, lr=2e-3, warmup=20, fall=0.6, weight_decay=0.0, ema=0.06, look_every=200
+    steps=1200,
+    batch=8,
+    lr=2e-3,
+    warmup=20,
+    fall=0.6,
+    weight_decay=0.0,
+    ema=0.06,
+    look_every=200,
+    guidance=MITE.defaults.guidance,
 )
 
 MITE_RUN = Preset(
