@@ -165,6 +165,21 @@ def test_what_is_small_is_tried_and_what_is_large_is_not(monkeypatch: pytest.Mon
     assert forecast().step == pytest.approx(SECONDS * flops(SD15.unet, Ask(64, 64, 1, 2)))
 
 
+def test_the_same_is_not_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = list[object]()
+
+    class Counted(Tried):
+        def usual(self, work: Any) -> float:
+            tried.append(work)
+            return super().usual(work)
+
+    monkeypatch.setattr(pace, "Rates", Counted)
+    clock = Clock(TINY, torch.float32)
+    for steps in (4, 5, 6):
+        clock.forecast(filled(TINY, steps=steps))
+    assert len(tried) == 2, "the U-Net and the decoder"
+
+
 @pytest.mark.parametrize("spec", [TINY, replace(TINY, unet=replace(TINY.unet, guidance_width=8))])
 def test_a_trial_calls_the_networks_as_they_are_built(spec: Any) -> None:
     rates = Rates(torch.float32)

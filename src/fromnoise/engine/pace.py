@@ -63,6 +63,7 @@ class Clock:
     batch: int = 1
     rates: Rates = field(init=False)
     known: dict[tuple[UNetSpec, Ask], float] = field(default_factory=dict[tuple[UNetSpec, Ask], float])
+    decoded: dict[tuple[int, int, int], float] = field(default_factory=dict[tuple[int, int, int], float])
 
     def __post_init__(self) -> None:
         self.rates = Rates(self.dtype, partial(faster, engine=self.engine, placing=None), self.device)
@@ -87,7 +88,7 @@ class Clock:
         if (unet, ask) not in self.known:
             counted = self.seconds(unet_work(unet, ask))
             plain = replace(ask, merge=0.0, deep=True)
-            if plain != ask:  # saves the share of a plain answer that the counting says
+            if plain != ask and self._is_short(counted):  # the counting says which share a shortcut leaves
                 counted *= self._answer(unet, plain) / self.seconds(unet_work(unet, plain))
             elif self._is_short(counted):
                 counted = unet_trial(self.rates, unet, ask)
@@ -95,10 +96,13 @@ class Clock:
         return self.known[unet, ask]
 
     def _decode(self, height: int, width: int, pictures: int) -> float:
-        counted = self.seconds(decoder_work(self.spec.vae, height, width, pictures))
-        if not self._is_short(counted):
-            return counted
-        return decoder_trial(self.rates, self.spec.vae, height, width, pictures)
+        asked = height, width, pictures
+        if asked not in self.decoded:
+            counted = self.seconds(decoder_work(self.spec.vae, *asked))
+            if self._is_short(counted):
+                counted = decoder_trial(self.rates, self.spec.vae, *asked)
+            self.decoded[asked] = counted
+        return self.decoded[asked]
 
     def _is_short(self, seconds: float) -> bool:
         return seconds < SHORT and self.device == CPU  # a card's networks are compiled: no short look
