@@ -137,10 +137,12 @@ class Rates:
     def network(self, make: Callable[[], nn.Module]) -> Any:
         """A network as the engine draws with it; its weights say nothing."""
         with torch.device("meta"):
-            plain = make().to(self.dtype).requires_grad_(False)
-        plain = plain.to_empty(device=self.device)
-        for weight in plain.parameters():
-            weight.fill_(TYPICAL)
+            plain = make()
+        for module in plain.modules():  # `to_empty` does this, too, but first imports for a second
+            for name, weight in module.named_parameters(recurse=False):
+                module.register_parameter(
+                    name, nn.Parameter(self.numbers(*weight.shape), requires_grad=False)
+                )
         return self.quicken(plain)
 
     def usual(self, work: Callable[[], object]) -> float:
