@@ -378,10 +378,13 @@ def atoms_of(scene: Scene) -> Atoms:
     return Atoms(things, relations, scene.setting, scene.time)
 
 
+NUMBER = {"small": 150, "full": 150, "letters": 400}
+
+
 @pytest.fixture(scope="module", params=WORLDS.values(), ids=WORLDS)
 def labelled(request: pytest.FixtureRequest) -> list[tuple[Scene, Tensor, Tensor]]:
     mix = Mix(single=0.3, rich=0.4, world=request.param)
-    scenes = [sample_scene(scene_seed(21, index), mix) for index in range(400)]
+    scenes = [sample_scene(scene_seed(21, index), mix) for index in range(NUMBER[request.param.name])]
     drawn = render(scenes, 128)
     return list(zip(scenes, drawn.kinds, drawn.colours, strict=True))
 
