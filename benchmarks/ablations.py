@@ -22,7 +22,7 @@ from benchmarks import shapes
 from benchmarks.peers.race import ROOT
 from benchmarks.run import commit, processor
 from fromnoise.nets.clip import TextStates, TextTransformer
-from fromnoise.score import SEEN, TIERS, Report, Settings, load_oracle, make_tiers, score
+from fromnoise.score import TIERS, Report, Settings, load_oracle, make_tiers, score
 from fromnoise.train.ema import Ema
 from fromnoise.train.loop import Run
 from fromnoise.train.presets import MITE_RUN
@@ -140,11 +140,7 @@ def judged(task: UNetTask, run: Run, prompts: int) -> Figures:
         settings = Settings(seeds_per_prompt=1, size=task.spec.defaults.width)
         *_, report = score(draw, load_oracle(None, "cpu"), make_tiers(JUDGED, prompts, 0), settings)
     assert isinstance(report, Report)
-    shares: dict[str, float] = {}
-    for tier in JUDGED:
-        row = report.row(tier, SEEN, "model")
-        assert row is not None
-        shares[tier] = 100 * row.shares[TIERS[tier].headline].value
+    shares = {tier: 100 * report.headline(tier).value for tier in JUDGED}
     means = {
         name: fmean(figures[f"{name}_at_{time}"] for time in TIMES_LOOKED_AT) for name in ("flow", "misled")
     }

@@ -18,7 +18,7 @@ from benchmarks.run import commit, processor
 from fromnoise.cli.score_parts import drawing
 from fromnoise.pipeline import Pipeline
 from fromnoise.request import GenerateRequest
-from fromnoise.score import SEEN, TIERS, Report, Settings, Tier, load_oracle, make_tiers, score
+from fromnoise.score import Report, Settings, Tier, load_oracle, make_tiers, score
 from fromnoise.weights.model_loader import FOLDER, MODEL_FILE
 from fromnoise.weights.native import Parts, load_native
 
@@ -33,12 +33,7 @@ def shares(parts: Parts, tiers: Sequence[Tier], guidance: float, shift: float) -
     settings = Settings(seeds_per_prompt=1, size=spec.defaults.width)
     *_, report = score(draw, load_oracle(None, "cpu"), tiers, settings)
     assert isinstance(report, Report)
-    found = list[float]()
-    for tier in tiers:
-        row = report.row(tier.name, SEEN, "model")
-        assert row is not None
-        found.append(100 * row.shares[TIERS[tier.name].headline].value)
-    return found
+    return [100 * report.headline(tier.name).value for tier in tiers]
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from fromnoise.images.pixels import to_pixels
 from fromnoise.loading import load
 from fromnoise.pipeline import Pipeline
-from fromnoise.score import SEEN, TIERS, Report, Settings, load_oracle, make_tiers, score
+from fromnoise.score import TIERS, Report, Settings, load_oracle, make_tiers, score
 from fromnoise.score.plans import OVERALL
 from fromnoise.score.report import Judged
 from fromnoise.score.tables import NORMAL_95
@@ -117,8 +117,7 @@ def main() -> int:
     )
     print(f"| | {' | '.join(done)} |\n|---|{'---|' * len(done)}")
     for tier in OVERALL:
-        rows = [result.report.row(tier, SEEN, "model") for result in done.values()]
-        cells = " | ".join(str(row.shares[TIERS[tier].headline]) for row in rows if row)
+        cells = " | ".join(str(result.report.headline(tier)) for result in done.values())
         print(f"| {TIERS[tier].number} {tier} | {cells} |")
     means = " | ".join(f"{100 * (result.report.overall() or 0):.1f}" for result in done.values())
     print(f"| mean | {means} |")

@@ -68,6 +68,12 @@ def test_a_bar_that_was_not_measured_is_missed() -> None:
     assert Report((), ()).misses() == ["model: the tier of single things was not scored"]
 
 
+def test_the_headline_of_a_tier_is_the_share_that_its_plan_names(report: Report) -> None:
+    assert report.headline("single") == Share(91, 100)
+    with pytest.raises(AssertionError, match="two was not measured"):
+        report.headline("two")
+
+
 def test_the_mean_of_tiers_is_of_the_first_six_by_their_headlines() -> None:
     assert Report((row(SEEN, "model", 91),), ()).overall() is None
     parts = dict.fromkeys(("colour", "setting", "time", "atoms", "all"), Share(50, 100))

@@ -68,6 +68,12 @@ class Report:
         wanted = (tier, split, source)
         return next((r for r in self.rows if (r.tier, r.split, r.source) == wanted), None)
 
+    def headline(self, tier: str) -> Share:
+        """The share that counts of a tier's seen prompts, which must have been measured."""
+        row = self.row(tier, SEEN, "model")
+        assert row is not None, f"{tier} was not measured"
+        return row.shares[TIERS[tier].headline]
+
     def headlines(self, source: Source = "model", *, held_out: bool = False) -> list[Share]:
         """The share that counts of each of T1 to T6; all held-out splits of a tier together."""
         found: list[Share] = []
