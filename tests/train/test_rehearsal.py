@@ -54,6 +54,16 @@ def test_the_assembled_model_draws_what_the_trained_parts_draw(rehearsal: Rehear
     assert parts.tokenizers[0] == json.loads((rehearsal.folder / stages.TOKENIZER).read_text("utf-8"))
 
 
+def test_a_model_of_bytes_is_smaller_and_nearly_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    small = tmp_path / "small.safetensors"
+    stages.assemble(rehearsal.folder, small, TINY_RUN, small=True)
+    assert small.stat().st_size < rehearsal.model.stat().st_size
+    parts, same = load_native(small), load_native(rehearsal.model)
+    assert torch.equal(parts.decoder.leave.weight, same.decoder.leave.weight)
+    one, other = parts.unet.leave.weight, same.unet.leave.weight
+    assert 0 < (one - other).abs().max() <= other.abs().max() / 200
+
+
 def test_the_model_knows_its_words_and_how_to_preview(rehearsal: Rehearsal) -> None:
     parts = load_native(rehearsal.model)
     known = parts.about["words"]

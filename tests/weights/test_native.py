@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fromnoise.errors import StorageError, WeightsError
+from fromnoise.images.pixels import to_pixels
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import TINY
-from fromnoise.weights.native import FORMAT, Parts, load_native, save_native
+from fromnoise.weights.native import WITH_BYTES, Parts, load_native, save_native
 
 Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
 
@@ -58,6 +60,59 @@ def test_a_model_is_stored_in_half_the_bytes_and_computes_in_float32(model: Path
     found = loaded.state()
     for key, tensor in tiny_parts.state().items():
         assert torch.equal(found[key], tensor.half().float())
+
+
+# --- weights as bytes ---
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, tiny_parts: Parts) -> Path:
+    path = tmp_path_factory.mktemp("models") / "small.safetensors"
+    save_native(tiny_parts, path, small=True)
+    return path
+
+
+def test_a_small_file_keeps_each_row_in_127_steps(small: Path, tiny_parts: Parts) -> None:
+    held, loaded = load_file(small), load_native(small).state()
+    assert loaded.keys() == tiny_parts.state().keys()
+    bytes_ = {name for name, tensor in held.items() if tensor.dtype == torch.int8}
+    for key, tensor in tiny_parts.state().items():
+        large = tensor.dim() > 1 and key.endswith(".weight") and key.split(".")[0] in ("unet", "texts")
+        assert (key in bytes_) == large
+        if large:
+            step = tensor.flatten(1).abs().amax(1) / 127
+            off = (loaded[key] - tensor).flatten(1).abs().amax(1)
+            assert (off <= 0.501 * step).all()
+        else:
+            assert torch.equal(loaded[key], tensor.half().float())
+
+
+def test_a_small_file_is_small_and_draws_nearly_the_same(small: Path, model: Path, tiny_parts: Parts) -> None:
+    weights = [t for name, t in load_file(small).items() if not name.startswith(("encoder", "decoder"))]
+    plain = [t for name, t in load_file(model).items() if not name.startswith(("encoder", "decoder"))]
+    size, full = (sum(t.numel() * t.element_size() for t in each) for each in (weights, plain))
+    assert size < 0.6 * full
+    drawn = [
+        to_pixels(Pipeline.of(parts)("a red house", steps=2).pictures[0])
+        for parts in (tiny_parts, load_native(small))
+    ]
+    assert 0 < (drawn[0] - drawn[1]).abs().mean() < 0.02
+
+
+def test_a_row_of_zeros_stays_one(tmp_path: Path, tiny_parts: Parts) -> None:
+    parts = deepcopy(tiny_parts)
+    with torch.no_grad():
+        parts.unet.state_dict()["leave.weight"].zero_()
+    save_native(parts, tmp_path / "zero.safetensors", small=True)
+    assert not load_native(tmp_path / "zero.safetensors").unet.state_dict()["leave.weight"].any()
+
+
+def test_bytes_without_their_scale_are_refused(tmp_path: Path, small: Path) -> None:
+    def unscaled(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
+        del tensors["unet.leave.weight_scale"]
+
+    with pytest.raises(WeightsError, match=r"'unet\.leave\.weight' in .* in bytes, and its scale"):
+        load_native(changed(small, tmp_path / "changed.safetensors", unscaled))
 
 
 def test_a_loaded_model_is_ready_to_draw(model: Path) -> None:
@@ -103,7 +158,7 @@ def reshape_one(tensors: dict[str, Tensor], _: dict[str, Any]) -> None:
 
 
 def newer(_: dict[str, Tensor], header: dict[str, Any]) -> None:
-    header["format"] = FORMAT + 1
+    header["format"] = WITH_BYTES + 1
 
 
 def no_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
@@ -124,7 +179,7 @@ def false_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
         (drop_one, "lacks 1 of .* tensors, first: 'unet.leave.bias'"),
         (add_one, "holds 1 tensors that its spec has no place for, first: 'unet.extra'"),
         (reshape_one, r"'decoder.leave.bias' in .* has the shape \(4,\), not \(3,\)"),
-        (newer, "has format 2, not 1"),
+        (newer, "has format 3, not 1 or 2"),
         (no_spec, "is damaged: it lacks 'spec'"),
         (strange_spec, "ModelSpec has no field 'colour'"),
         (false_spec, "describes no model we can build"),

@@ -1,4 +1,4 @@
-"""float8 weights, plain and scaled, as files keep them: read as the numbers that they stand for."""
+"""Weights of 8 bits, plain and scaled, as files keep them: read as the numbers that they stand for."""
 
 import json
 from dataclasses import replace
@@ -59,6 +59,11 @@ SCALED: dict[str, tuple[State, Tensor]] = {
         HALVED | {"x.scale_input": torch.tensor(3.0), "scaled_fp8": torch.zeros(2, dtype=E4M3)},
         WEIGHT / 2,
     ),
+    "as integers, row by row": (
+        {"x.weight": torch.tensor([[127, -3], [1, 0]], dtype=torch.int8)}
+        | {"x.weight_scale": torch.tensor([0.5, 2.0])},
+        torch.tensor([[63.5, -1.5], [2.0, 0.0]]),
+    ),
     "in the other format": (
         HALVED | {"x.weight": torch.tensor([49152.0]).to(torch.float8_e5m2)},
         torch.tensor([24576.0]),
@@ -77,7 +82,7 @@ def test_scaled_weights_are_multiplied_when_they_are_read(tmp_path: Path, way: s
         assert stored.scaled == {"x.weight": state["x.weight"].dtype}
         assert torch.equal(stored.read("x.weight"), wanted)
         assert torch.equal(stored.read("y.bias"), torch.ones(3))
-        assert "scales of float8 tensors (1, multiplied in)" in stored.dropped
+        assert "scales of 8-bit weights (1, multiplied in)" in stored.dropped
         supply = Supply()
         with supply.files:
             supply.add(stored)

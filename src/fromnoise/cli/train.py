@@ -201,9 +201,10 @@ def turbo(folder: Path, **told: Any) -> None:
 @command.command
 @stage
 @click.option("-o", "--out", type=FILE, metavar="FILE", help=f"RUN_FOLDER/{MODEL_FILE} if not given.")
+@click.option("--small", is_flag=True, help="Most weights as bytes: little more than half the file.")
 @click.option("--force", is_flag=True, help="Replace files of these names.")
 def assemble(
-    folder: Path, tiny: bool, world: str, threads: int | None, out: Path | None, force: bool
+    folder: Path, tiny: bool, world: str, threads: int | None, out: Path | None, small: bool, force: bool
 ) -> None:
     """Put the trained parts into one model file, the checker and turbo beside it, and checksums."""
     from fromnoise.nets.oracle import Oracle
@@ -219,7 +220,7 @@ def assemble(
     if not model.parent.is_dir():
         raise StorageError(f"there is no folder {model.parent}", hint=f"mkdir -p {model.parent}")
     preset = begun(tiny, world, threads)
-    put_together(folder, model, preset)
+    put_together(folder, model, preset, small=small)
     screen = Screen()
     screen.path(model)
     if (folder / TURBO).exists():

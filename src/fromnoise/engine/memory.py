@@ -25,10 +25,11 @@ def kept_memory() -> Generator[None]:
     """Do not hand freed memory back to the system until the end: the system would have to clear it again.
 
     The GNU C library returns every large block at once; on a virtual machine, clearing 100 MB anew takes ten
-    times as long as adding two pictures of that size. Elsewhere this does nothing. It holds for the whole
-    process; where two drawings overlap, the second is only slower once the first has ended.
+    times as long as adding two pictures of that size. Elsewhere, and within itself, this does nothing. It
+    holds for the whole process; where two drawings overlap, the second is only slower once the first has
+    ended.
     """
-    library = _glibc()
+    library = None if KEEPING.get() else _glibc()
     if library is None:
         yield
         return

@@ -15,9 +15,14 @@ def device_of(recipe: Recipe) -> torch.device:
     return find_device(recipe.device)
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def number_of(device: torch.device) -> torch.dtype:
     """bfloat16 where a device calculates in it; else float32, for float16 loses small gradients."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=native_dtype(device) == torch.bfloat16)
+    return torch.bfloat16 if native_dtype(device) == torch.bfloat16 else torch.float32
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Products in `number_of` the device."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=number_of(device) == torch.bfloat16)
 
 
 def onto(device: torch.device, *tensors: Tensor) -> list[Tensor]:

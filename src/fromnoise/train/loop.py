@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.durable import make_folder, require_room
+from fromnoise.engine.memory import kept_memory
 from fromnoise.errors import NonFiniteError, WeightsError
 from fromnoise.train.ema import Ema
 from fromnoise.train.log import Log
@@ -44,17 +45,18 @@ def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> 
     meter, log, saved = Meter(run), Log(folder), time.monotonic()
     yield log.write(meter.progress({}, run.notes))
     try:
-        while run.step < recipe.steps:
-            meter.count(run.train_step())
-            looks = run.step % recipe.look_every == 0 or run.step == recipe.steps
-            seen = run.look() if looks else {}
-            if looks or run.step % report_every == 0:
-                yield log.write(meter.progress(meter.means() | seen))
-            else:
-                yield meter.progress({})
-            if time.monotonic() - saved > recipe.save_every:
-                run.save()
-                saved = time.monotonic()
+        with kept_memory():
+            while run.step < recipe.steps:
+                meter.count(run.train_step())
+                looks = run.step % recipe.look_every == 0 or run.step == recipe.steps
+                seen = run.look() if looks else {}
+                if looks or run.step % report_every == 0:
+                    yield log.write(meter.progress(meter.means() | seen))
+                else:
+                    yield meter.progress({})
+                if time.monotonic() - saved > recipe.save_every:
+                    run.save()
+                    saved = time.monotonic()
     finally:
         run.save()
 

@@ -182,8 +182,8 @@ UNET_RECIPE = UNetRecipe(
     slower={"text": 0.3},
 )
 TURBO_RECIPE = TurboRecipe(
-    steps=1200,
-    batch=8,
+    steps=700,
+    batch=16,
     lr=2e-3,
     warmup=20,
     fall=0.6,

@@ -39,9 +39,10 @@ from fromnoise.weights.native import Parts, save_native
 SKETCHED: Final = 500  # pictures that the quick preview is fitted to
 
 
-def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, Any]:
+def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN, *, small: bool = False) -> dict[str, Any]:
     """Put a run's averaged weights into one model file, its checksum beside it (.sha256); return its card.
 
+    `small`: most weights as bytes (weights/native.py)
     A turbo adapter that was trained goes beside it: model.turbo.safetensors.
     Raises: StorageError if a stage was not trained or `out` not written; WeightsError if parts do not fit
     """
@@ -61,7 +62,7 @@ def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN) -> dict[str, An
             "sketch": sketch(folder, tokenizer, spec, pool),
         },
     )
-    save_native(parts, out)
+    save_native(parts, out, small=small)
     checksum = write_checksum(out)
     if (folder / TURBO).exists():
         about = {"card": json.dumps(told(folder / TURBO))}

@@ -1,6 +1,7 @@
 """Our own format: one safetensors file that holds a whole model, its spec and its tokenizers included.
 
 Tensors are named by room ("texts.0.…", "unet.…", "encoder.…", "decoder.…"); the rest is JSON in the header.
+Weights may be kept as bytes, "X.weight_scale" beside each (scaled.py): such files are of format 2.
 """
 
 import json
@@ -24,9 +25,13 @@ from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.encoder import Encoder
 from fromnoise.specs import ModelSpec
+from fromnoise.weights.mapped import TYPES
+from fromnoise.weights.scaled import INT8, WEIGHT, find_scaling, in_bytes
 
 HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
 FORMAT: Final = 1
+WITH_BYTES: Final = 2  # the format of files that hold some
+SMALL: Final = ("unet", "texts")  # rooms that bytes are enough for; a decoder's rounding would be seen
 CHECKER: Final = "oracle"  # what stands in our JSON in place of a model's spec (score/oracle.py)
 IS_CHECKER: Final = "it is a checker, which looks at pictures and draws none"
 FOR_CHECKERS: Final = "give it to `fromnoise score --oracle FILE`"
@@ -78,15 +83,21 @@ class Parts:
 # --- writing ---
 
 
-def save_native(parts: Parts, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float16) -> None:
+def save_native(
+    parts: Parts, path: str | os.PathLike[str], *, dtype: torch.dtype = torch.float16, small: bool = False
+) -> None:
     """Write the model whole or not at all, its numbers rounded to `dtype`.
 
+    `small`: the weights of U-Net and text encoders as bytes: each row has 127 steps to either side of zero
     Raises: StorageError; WeightsError if a number does not fit into `dtype`
     """
-    target = Path(path)
-    tensors = {name: _rounded(name, tensor, dtype) for name, tensor in parts.state().items()}
+    target, tensors = Path(path), dict[str, Tensor]()
+    for name, tensor in parts.state().items():
+        tensors[name] = _rounded(name, tensor, dtype)
+        if small and name.startswith(SMALL) and name.endswith(f".{WEIGHT}") and tensor.dim() > 1:
+            tensors[name], tensors[f"{name}_scale"] = in_bytes(tensor.detach().cpu().contiguous())
     header = {
-        "format": FORMAT,
+        "format": WITH_BYTES if small else FORMAT,
         "spec": parts.spec.to_json(),
         "tokenizers": list(parts.tokenizers),
         "about": dict(parts.about),
@@ -133,11 +144,17 @@ def load_native(
             header = read_header(source.name, file.metadata())
             about = (header["tokenizers"], header["about"], lambda: found)
             parts = skeleton(source.name, header["spec"], *about)
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            compare(source.name, shapes, parts)
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            shapes = {key: tuple(each.get_shape()) for key, each in slices.items()}
+            dtypes = {key: TYPES.get(each.get_dtype(), torch.bool) for key, each in slices.items()}
+            scaling = find_scaling(shapes, dtypes, {}, file.get_tensor)
+            compare(source.name, {key: shapes[key] for key in shapes.keys() - scaling.gone}, parts)
+            if bare := [key for key, kind in dtypes.items() if kind == INT8 and key not in scaling.scales]:
+                said = f"{bare[0]!r} in {source.name} is in bytes, and its scale is missing"
+                raise WeightsError(said, hint=ALL_OF_THEM)
             for name, module in parts.modules():
                 keys = module.state_dict()
-                state: dict[str, Tensor] = {key: file.get_tensor(f"{name}.{key}") for key in keys}
+                state = {key: scaling.read(file.get_tensor, source.name, f"{name}.{key}") for key in keys}
                 # copied: a view breaks when the file is cut short, and its address alters the rounding. Ours
                 # are small, and what they draw is promised to the last bit; foreign.py maps what is large.
                 state = {key: tensor.to(device, dtype, copy=True) for key, tensor in state.items()}
@@ -165,8 +182,10 @@ def read_header(name: str, metadata: Mapping[str, str] | None) -> dict[str, Any]
         made_by = header["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"the header of {name} is damaged: {error}") from error
-    if made_by != FORMAT:
-        raise WeightsError(f"{name} has format {made_by!r}, not {FORMAT}", hint="update fromnoise to read it")
+    if made_by not in (FORMAT, WITH_BYTES):
+        raise WeightsError(
+            f"{name} has format {made_by!r}, not {FORMAT} or {WITH_BYTES}", hint="update fromnoise to read it"
+        )
     if CHECKER in header:
         raise WeightsError(f"{name} cannot draw: {IS_CHECKER}", hint=FOR_CHECKERS)
     if lost := {"spec", "tokenizers", "about"} - header.keys():

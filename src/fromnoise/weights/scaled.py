@@ -1,8 +1,9 @@
-"""Weights as 8-bit floats in units of their own: each is multiplied by its scale when it is read.
+"""Weights in 8 bits, floats or integers, in units of their own: multiplied by a scale when they are read.
 
 Plain float8 tensors are tensors like others; here are those beside which the file keeps a scale. What else it
 keeps for them (scales of inputs, marks) serves chips that multiply in 8 bits, and is left out.
-Source: the files of ComfyUI: "X.scale_weight" since 2024, "X.weight_scale" and "X.comfy_quant" since 2025
+Source: the files of ComfyUI: "X.scale_weight" since 2024, "X.weight_scale" and "X.comfy_quant" since 2025;
+integers are in our own (native.py) and in those of compressed-tensors
 """
 
 import json
@@ -18,6 +19,8 @@ from fromnoise.errors import WeightsError
 from fromnoise.weights.wording import shown
 
 FLOAT8: Final = (torch.float8_e4m3fn, torch.float8_e5m2)
+INT8: Final = torch.int8
+MOST: Final = 127  # of an integer
 MULTIPLIED: Final = torch.float32  # what a product is given in: rounded once, at its 24th bit
 WEIGHT: Final = "weight"
 SCALES: Final = ("scale_weight", "weight_scale")
@@ -47,7 +50,7 @@ class Scaling:
     def said(self) -> Iterator[str]:
         """What became of it, in words."""
         if self.scales:
-            yield f"scales of float8 tensors ({len(self.scales):,}, multiplied in)"
+            yield f"scales of 8-bit weights ({len(self.scales):,}, multiplied in)"
         if self.extra:
             yield f"marks for arithmetic in 8 bits ({len(self.extra):,})"
 
@@ -62,10 +65,21 @@ class Scaling:
         return numbers * scale.reshape(-1, *[1] * (numbers.dim() - 1))
 
 
+def in_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight as integers, and the scale of each row: its largest number is 127 of them.
+
+    Shapes: (O, …) -> (O, …) int8, (O,) float32
+    """
+    weight = weight.to(MULTIPLIED)
+    scale = weight.flatten(1).abs().amax(1) / MOST
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    return (weight / scale.reshape(-1, *[1] * (weight.dim() - 1))).round().to(INT8), scale
+
+
 def find_scaling(
     shapes: Shapes, dtypes: Mapping[str, torch.dtype], metadata: Mapping[str, str], read: Read
 ) -> Scaling:
-    """The float8 tensors that are to be multiplied.
+    """The 8-bit tensors that are to be multiplied.
 
     What is scaled in a way that is not known stays as it is: `detect` calls it by name.
     """
@@ -87,7 +101,7 @@ def _layer_of(scale: str, shapes: Shapes, dtypes: Mapping[str, torch.dtype]) -> 
     """What the names of a layer begin with whose weight this scales: by one number, or one for each row."""
     layer, dot, word = scale.rpartition(".")
     weight = f"{layer}{dot}{WEIGHT}"
-    if word not in SCALES or dtypes.get(weight) not in FLOAT8 or not dtypes[scale].is_floating_point:
+    if word not in SCALES or dtypes.get(weight) not in (*FLOAT8, INT8) or not dtypes[scale].is_floating_point:
         return None
     numbers, rows = prod(shapes[scale]), shapes[weight][:1]
     return f"{layer}{dot}" if numbers == 1 or (rows == shapes[scale][:1] and numbers == rows[0]) else None

@@ -11,7 +11,6 @@ import torch
 
 from fromnoise.drawing.settling import kind_of
 from fromnoise.durable import make_folder
-from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.precision import native_dtype
 from fromnoise.errors import RequestError, WeightsError
 from fromnoise.pipeline import Pipeline
@@ -220,10 +219,9 @@ class Session:
         Raises: WeightsError for a checkpoint of another training; NonFiniteError; StorageError
         """
         notes = tuple(self._compared(task.facts))
-        with kept_memory():
-            for progress in fit(task, self.recipe, self.out, report_every=REPORT_EVERY):
-                yield replace(progress, notes=progress.notes + notes)
-                notes = ()
+        for progress in fit(task, self.recipe, self.out, report_every=REPORT_EVERY):
+            yield replace(progress, notes=progress.notes + notes)
+            notes = ()
 
     def _compared(self, facts: dict[str, Any]) -> Iterator[str]:
         """What has changed since the checkpoint was written.  Raises: WeightsError if it is another's"""
