@@ -9,7 +9,6 @@ from benchmarks.peers.job import Found
 from benchmarks.peers.networks import Networks
 from benchmarks.peers.question import Decode, Predict
 from fromnoise.engine.memory import kept_memory
-from fromnoise.engine.pages import ask_for_large_pages
 from fromnoise.engine.transforms import hastened, quantized
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.native import Parts
@@ -25,7 +24,6 @@ class Ours(Networks):
     @cached_property
     def parts(self) -> Parts:
         """The plain networks, as `load` makes them."""
-        ask_for_large_pages()
         return load_model(self.job.single, dtype=self.dtype, prediction="eps", shelved=True)
 
     def first(self) -> Found:

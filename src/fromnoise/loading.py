@@ -7,7 +7,6 @@ from pathlib import Path
 from time import perf_counter
 
 from fromnoise.engine.packing import can_pack
-from fromnoise.engine.pages import ask_for_large_pages
 from fromnoise.engine.placing import CARDS, check, placed
 from fromnoise.engine.plan import memory_of
 from fromnoise.engine.precision import native_dtype, painting_dtype
@@ -52,7 +51,6 @@ def load(
     Raises: RequestError, StorageError, WeightsError
     """
     began = perf_counter()
-    ask_for_large_pages()
     place = find_device(device)
     check(place, engine, offload)
     budget = memory_of(memory)

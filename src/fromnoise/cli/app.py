@@ -9,7 +9,6 @@ import click
 
 from fromnoise.cli.commands import Group
 from fromnoise.cli.faults import report
-from fromnoise.engine.pages import ask_for_large_pages
 from fromnoise.version import VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -71,7 +70,6 @@ class App(Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         """Run, and leave with an exit code: errors.py lists them."""
-        ask_for_large_pages()
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
         try:
