@@ -109,18 +109,12 @@ def test_what_the_forger_makes_is_read_when_it_is_honest(tmp_path: Path) -> None
 
 
 def test_keys_chosen_to_slow_a_dictionary_down_do_not(tmp_path: Path) -> None:
-    """All of them have the hash 0: put into a plain one, 40,000 take a hundred times as long as others."""
-
-    def seconds(different: int) -> float:
-        numbers = (i * (2**61 - 1) + different * i for i in range(1, 40_001))
-        keys = b"".join(b"\x8a\x10" + number.to_bytes(16, "little") + b"N" for number in numbers)
-        (tmp_path / "x").write_bytes(zipped(pickled(table(weight=tensor(), other=b"}(" + keys + b"u"))))
-        began = time.process_time()
-        with open_checkpoint(tmp_path / "x") as contents:
-            assert (list(contents.tensors), contents.dropped) == (["weight"], ("other",))
-        return time.process_time() - began
-
-    assert seconds(different=0) < 5 * seconds(different=1)
+    colliding = b"".join(b"\x8a\x10" + (i * (2**61 - 1)).to_bytes(16, "little") + b"N" for i in range(40_000))
+    (tmp_path / "x").write_bytes(zipped(pickled(table(weight=tensor(), other=b"}(" + colliding + b"u"))))
+    began = time.process_time()
+    with open_checkpoint(tmp_path / "x") as contents:
+        assert (list(contents.tensors), contents.dropped) == (["weight"], ("other",))
+    assert time.process_time() - began < SOON
 
 
 @pytest.mark.parametrize("name", ["a billion laughs", "a text of 2^60 bytes", "2^40 copies by stride 0"])

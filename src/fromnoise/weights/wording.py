@@ -7,5 +7,7 @@ LONGEST: Final = 80  # characters
 
 def shown(name: str) -> str:
     """The name, fit for an error message."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name[: LONGEST + 1])
+    plain = name[: LONGEST + 1]
+    if not plain.isprintable():
+        plain = "".join(letter if letter.isprintable() else "?" for letter in plain)
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
