@@ -93,9 +93,10 @@ def save_native(
     """
     target, tensors = Path(path), dict[str, Tensor]()
     for name, tensor in parts.state().items():
-        tensors[name] = _rounded(name, tensor, dtype)
         if small and name.startswith(SMALL) and name.endswith(f".{WEIGHT}") and tensor.dim() > 1:
-            tensors[name], tensors[f"{name}_scale"] = in_bytes(tensor.detach().cpu().contiguous())
+            tensors[name], tensors[f"{name}_scale"] = in_bytes(_rounded(name, tensor, torch.float32))
+        else:
+            tensors[name] = _rounded(name, tensor, dtype)
     header = {
         "format": WITH_BYTES if small else FORMAT,
         "spec": parts.spec.to_json(),

@@ -1,7 +1,7 @@
 """Weights as packed or whole numbers, which are called by name and not read.
 
-float8, also with scales, is read. Sources of the marks: the files of bitsandbytes, optimum-quanto, AutoGPTQ,
-AutoAWQ, Nunchaku and ComfyUI
+float8, also with scales, and bytes with scales are read. Sources of the marks: the files of bitsandbytes,
+optimum-quanto, AutoGPTQ, AutoAWQ, Nunchaku and ComfyUI
 """
 
 from collections.abc import Iterable, Mapping

@@ -20,6 +20,7 @@ from fromnoise.weights.wording import shown
 
 FLOAT8: Final = (torch.float8_e4m3fn, torch.float8_e5m2)
 INT8: Final = torch.int8
+EIGHT_BITS: Final = (*FLOAT8, INT8)
 MOST: Final = 127  # of an integer
 MULTIPLIED: Final = torch.float32  # what a product is given in: rounded once, at its 24th bit
 WEIGHT: Final = "weight"
@@ -62,7 +63,7 @@ class Scaling:
         if not scale.isfinite().all():
             raise WeightsError(f"{source} is damaged: {shown(self.scales[name])} holds NaN or infinity")
         numbers = read(name).to(MULTIPLIED)
-        return numbers * scale.reshape(-1, *[1] * (numbers.dim() - 1))
+        return numbers * _each_row(scale, numbers)
 
 
 def in_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,7 +74,11 @@ def in_bytes(weight: Tensor) -> tuple[Tensor, Tensor]:
     weight = weight.to(MULTIPLIED)
     scale = weight.flatten(1).abs().amax(1) / MOST
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    return (weight / scale.reshape(-1, *[1] * (weight.dim() - 1))).round().to(INT8), scale
+    return (weight / _each_row(scale, weight)).round().to(INT8), scale
+
+
+def _each_row(scale: Tensor, numbers: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (numbers.dim() - 1))
 
 
 def find_scaling(
@@ -101,7 +106,7 @@ def _layer_of(scale: str, shapes: Shapes, dtypes: Mapping[str, torch.dtype]) -> 
     """What the names of a layer begin with whose weight this scales: by one number, or one for each row."""
     layer, dot, word = scale.rpartition(".")
     weight = f"{layer}{dot}{WEIGHT}"
-    if word not in SCALES or dtypes.get(weight) not in (*FLOAT8, INT8) or not dtypes[scale].is_floating_point:
+    if word not in SCALES or dtypes.get(weight) not in EIGHT_BITS or not dtypes[scale].is_floating_point:
         return None
     numbers, rows = prod(shapes[scale]), shapes[weight][:1]
     return f"{layer}{dot}" if numbers == 1 or (rows == shapes[scale][:1] and numbers == rows[0]) else None
