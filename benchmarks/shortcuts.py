@@ -74,6 +74,8 @@ def ways(spec: ModelSpec, dtype: torch.dtype) -> Ways:
         "10 steps": {"steps": 10},
         "10 steps, dpmpp_2m": {"steps": 10, "sampler": "dpmpp_2m"},
         "6 steps, dpmpp_2m": {"steps": 6, "sampler": "dpmpp_2m"},
+        "10 steps, reuse 2": {"steps": 10, "reuse": 2},
+        "10 steps, dpmpp_2m, reuse 2": {"steps": 10, "sampler": "dpmpp_2m", "reuse": 2},
     }
     foretell = Clock(spec, dtype).forecast
     request = GenerateRequest(prompt="", steps=STEPS).filled(spec.defaults)

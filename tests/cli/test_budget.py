@@ -52,7 +52,7 @@ def test_what_is_no_time_is_refused(text: str, fromnoise: Any) -> None:
 
 
 def test_what_fits_is_chosen_said_drawn_and_in_the_picture(fromnoise: Any, slow: Path) -> None:
-    run = fromnoise("a red house", "--model", slow, "--seed", "3", "--budget", "30s")
+    run = fromnoise("a red house", "--model", slow, "--seed", "3", "--budget", "16s")
     assert run.code == 0, run.err
     (said,) = [line for line in run.err.splitlines() if "about" in line]
     request = read_request(run.paths[0])
@@ -87,7 +87,7 @@ def test_a_preset(fromnoise: Any, slow: Path) -> None:
     run = fromnoise("a red house", "--model", slow, "--seed", "3", "--preset", "quick", "--guidance", "4")
     assert run.code == 0, run.err
     request = read_request(run.paths[0])
-    assert (request.steps, request.reuse, request.guidance, request.sampler) == (10, 2, 4, "dpmpp_2m")
+    assert (request.steps, request.reuse, request.guidance, request.sampler) == (20, 3, 4, "dpmpp_2m")
     assert "quick: " in run.err
 
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import FromNoise
 
 import fromnoise as package
+from fromnoise.cli import YOUNG
 from fromnoise.cli.app import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -52,6 +53,19 @@ def test_help_takes_less_than_200_ms_of_processor_time() -> None:
         return spent() - before
 
     assert min(once() for _ in range(3)) < 0.2
+
+
+def test_python_looks_for_garbage_seldom_and_not_at_the_end() -> None:
+    """Both cost a whole second where torch is imported."""
+    run = python(
+        "-c",
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))\n"  # runs last
+        "from fromnoise.cli import main\n"
+        "sys.argv = ['fromnoise', '--version']\n"
+        "main()",
+    )
+    assert run.stdout.splitlines()[-1] == f"{YOUNG} True"
 
 
 def test_help_is_short_and_names_every_command(fromnoise: FromNoise) -> None:

@@ -69,9 +69,7 @@ def test_as_many_steps_as_fit() -> None:
 
 def test_what_was_chosen_is_said_in_one_line() -> None:
     line = str(choice(9))
-    assert line.startswith("hasty: sampler" if "sampler" in choice(9).changed else "hasty: reuse 2")
-    assert "steps" in line
-    assert "guidance interval above" in line
+    assert line.startswith("hasty: sampler euler, reuse 2, merge 0.5, steps ")
     assert line.count("\n") == 0
     assert line.endswith(" s")
 
@@ -93,6 +91,19 @@ def test_samplers_that_cannot_reuse_do_not(sampler: str) -> None:
         assert choice(seconds, sampler=sampler).request.reuse == 1
 
 
+def test_steps_are_left_out_where_a_deep_part_cannot_be_reused() -> None:
+    for name, steps in (("brisk", 10), ("quick", 7), ("hasty", 5)):
+        found = preset(name, filled(steps=20, sampler="heun"), SD15, Machine(), {"sampler"})
+        assert (found.request.steps, found.request.sampler, found.request.reuse) == (steps, "heun", 1)
+
+
+def test_the_last_of_a_budget_takes_as_few_steps_as_it_must() -> None:
+    at_least = preset("hasty", filled(), SD15, Machine()).forecast.total
+    found = choice(0.7 * at_least)
+    assert found.preset == "hasty"
+    assert found.request.steps < filled().steps / 2
+
+
 def test_too_little_time_is_refused_with_what_it_needs() -> None:
     with pytest.raises(
         RequestError, match=r"budget: 0\.5 s are too few: the quickest way needs about"
@@ -112,11 +123,6 @@ def test_a_model_for_few_steps_takes_fewer_and_nothing_else() -> None:
     found = choice(2.5 * one, spec=LCM)
     assert found.changed == {"steps": 2}
     assert choice(1.01 * one, spec=LCM).request.steps == 1
-
-
-def test_without_guidance_there_is_no_interval() -> None:
-    assert choice(9, guidance=1).request.guidance_interval is None
-    assert choice(16, image_guidance=1.5).request.guidance_interval is None
 
 
 def test_merging_is_left_out_where_it_saves_nothing() -> None:

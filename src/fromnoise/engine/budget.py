@@ -8,12 +8,10 @@ from typing import Any, Final
 from fromnoise.engine.pace import Forecast
 from fromnoise.errors import RequestError
 from fromnoise.names import UNSTEADY
-from fromnoise.noise.descent import level_at
-from fromnoise.noise.schedule import schedule_from
 from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
 
-SOLVER: Final = "dpmpp_2m"  # gives the most in few steps
+SOLVER: Final = "euler"  # the best of few steps with an old deep part: it does not look back
 FEWEST: Final = 5  # steps of a model that was not made for few
 FEW: Final = 8  # steps that a model takes by itself, if it was
 SLOW: Final = ("steps", "sampler", "guidance", "guidance_interval", "reuse", "merge")  # what costs time
@@ -25,19 +23,18 @@ Foretell = Callable[[FilledRequest], Forecast]
 class Preset:
     """A way to draw sooner: what it sets, where nothing is set.
 
-    `share`: of the steps that would be taken, so many are. `guided`: above which share of the time axis the
-    prompt is followed more closely than as trained; 0 is everywhere
+    `share`: of the steps that would be taken, so many are
     """
 
-    share: float
+    share: float = 1.0
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    guided: float = 0.0
 
-    def steps(self, request: FilledRequest, spec: ModelSpec) -> int:
-        """How many it takes in place of the request's."""
+    def steps(self, request: FilledRequest, spec: ModelSpec, fixed: Collection[str] = ()) -> int:
+        """How many it takes in place of the request's: fewer still, where no deep part is reused instead."""
         if is_for_few(request, spec):
-            return max(1, floor(self.share * request.steps))
-        return max(min(FEWEST, request.steps), ceil(self.share * request.steps))
+            return max(1, floor(self.share / self.reuse * request.steps))
+        share = self.share / self.reuse if self.unsteady(request, fixed) else self.share
+        return max(fewest(request, spec), ceil(share * request.steps))
 
     def fields(
         self, request: FilledRequest, spec: ModelSpec, foretell: Foretell, fixed: Collection[str] = ()
@@ -45,12 +42,8 @@ class Preset:
         """What it changes beside the steps: nothing that is fixed, makes no sense here, or saves nothing."""
         if is_for_few(request, spec):
             return {}
-        changes = dict(self.changes)
-        if self.guided and request.guidance != 1 and request.image_guidance is None:
-            schedule = schedule_from(spec.schedule)
-            changes["guidance_interval"] = (level_at(schedule, self.guided), 2 * schedule.sigma_max)
-        changes = {name: value for name, value in changes.items() if name not in fixed}
-        if changes.get("sampler", request.sampler) in UNSTEADY:
+        changes = {name: value for name, value in self.changes.items() if name not in fixed}
+        if self.unsteady(request, fixed):
             changes.pop("reuse", None)
         if "merge" in changes and not any(any(depths) for depths in spec.unet.down):
             del changes["merge"]
@@ -58,12 +51,22 @@ class Preset:
         saves = foretell(replace(request, **changes)).total < foretell(replace(request, **without)).total
         return changes if saves else without
 
+    @property
+    def reuse(self) -> int:
+        """How many steps share a deep part."""
+        return self.changes.get("reuse", 1)
+
+    def unsteady(self, request: FilledRequest, fixed: Collection[str]) -> bool:
+        """Is it a sampler that finds no use for an old deep part?"""
+        taken = request.sampler if "sampler" in fixed else self.changes.get("sampler", request.sampler)
+        return taken in UNSTEADY
+
 
 PRESETS: Final[Mapping[str, Preset]] = {  # the best pictures first; benchmarks/shortcuts.py measures them
     "full": Preset(0.75),
-    "brisk": Preset(0.5, {"sampler": SOLVER}, guided=0.2),
-    "quick": Preset(0.5, {"sampler": SOLVER, "reuse": 2}, guided=0.2),
-    "hasty": Preset(0.3, {"sampler": SOLVER, "reuse": 2, "merge": 0.5}, guided=0.2),
+    "brisk": Preset(1.0, {"reuse": 2}),
+    "quick": Preset(1.0, {"reuse": 3}),
+    "hasty": Preset(0.5, {"sampler": SOLVER, "reuse": 2, "merge": 0.5}),
 }
 
 
@@ -92,14 +95,18 @@ def within(
 ) -> Choice:
     """The best preset, and with it the most steps, that should take no longer than this.
 
+    The last of them takes as few steps as it must.
+
     `request`: as it would be drawn; `fixed`: those of its fields that stay as they are; `spent`: of the
     seconds, those that are over
     Raises: RequestError if even the quickest way takes longer
     """
     choices = list[Choice]()
+    least = {name: preset.steps(request, spec, fixed) for name, preset in PRESETS.items()}
+    least[next(reversed(least))] = fewest(request, spec)
     for name, preset in PRESETS.items():
         fields = preset.fields(request, spec, foretell, fixed)
-        last = request.steps if "steps" in fixed else preset.steps(request, spec)
+        last = request.steps if "steps" in fixed else least[name]
         for steps in range(request.steps, last - 1, -1):
             choices.append(chosen(name, request, fields | {"steps": steps}, foretell))
             if spent + choices[-1].forecast.total <= seconds:
@@ -118,7 +125,7 @@ def preset(
     found = PRESETS[name]
     fields = found.fields(request, spec, foretell, fixed)
     if "steps" not in fixed:
-        fields["steps"] = found.steps(request, spec)
+        fields["steps"] = found.steps(request, spec, fixed)
     return chosen(name, request, fields, foretell)
 
 
@@ -134,8 +141,11 @@ def is_for_few(request: FilledRequest, spec: ModelSpec) -> bool:
     return spec.unet.guidance_width is not None or request.sampler == "lcm" or spec.defaults.steps <= FEW
 
 
+def fewest(request: FilledRequest, spec: ModelSpec) -> int:
+    """Steps below which nothing can be seen."""
+    return 1 if is_for_few(request, spec) else min(FEWEST, request.steps)
+
+
 def said(value: Any) -> str:
-    """A setting in words: an open end of an interval is none."""
-    if isinstance(value, tuple):
-        return f"above {value[0]:.3g}"
+    """A setting in words."""
     return f"{value:g}" if isinstance(value, float) else str(value)
