@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 from test_resume import same
 
-from fromnoise.errors import SpecError, WeightsError
+from fromnoise.errors import RequestError, SpecError, WeightsError
 from fromnoise.loading import load
 from fromnoise.nets.diffusion import UNet
 from fromnoise.noise.denoiser import Conditioning, Process
@@ -183,7 +183,19 @@ def test_it_is_refused_after_another_training_of_the_unet(rehearsal: Rehearsal, 
     ):
         with pytest.raises(WeightsError, match="learned from another U-Net than the one in unet/") as caught:
             stage()
-        assert "fromnoise train turbo" in (caught.value.hint or "")
+        assert "--newer-unet" in (caught.value.hint or "")
+
+
+def test_it_goes_on_with_the_newer_unet_if_told(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    folder = copytree(rehearsal.folder, tmp_path / "run")
+    list(stages.train_unet(folder, TINY_RUN.told("unet", steps=6)))
+    with pytest.raises(RequestError, match=f"steps: all {RECIPE.steps} are taken"):
+        next(stages.train_turbo(folder, TINY_RUN, newer_unet=True))
+    longer = TINY_RUN.told("turbo", steps=RECIPE.steps + 1)
+    told = list(stages.train_turbo(folder, longer, newer_unet=True))
+    assert [now.step for now in told][-1] == RECIPE.steps + 1
+    assemble(folder, tmp_path / "m.safetensors", longer)
+    assert load(tmp_path / "m.safetensors")("a red boat", seed=1, adapters=("turbo",)).request.guidance == 1
 
 
 def test_without_a_turbo_a_model_is_assembled_all_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:

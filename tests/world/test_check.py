@@ -159,6 +159,14 @@ def test_touching_things_of_one_kind_are_cut_where_they_are_narrow(count: int) -
     assert summary(canvas.seen()) == {("ball", "blue"): count}
 
 
+@pytest.mark.parametrize(("shut", "count"), [(6, 3), (7, 1)])
+def test_square_things_in_a_row_are_cut_where_two_thirds_of_their_side_touch(shut: int, count: int) -> None:
+    canvas = Canvas().paint("box", "brown", slice(10, 20), slice(1, 31))
+    for gap in (10, 21):
+        canvas.kinds[10 : 20 - shut, gap] = 0
+    assert summary(canvas.seen()) == {("box", "brown"): count}
+
+
 def test_touching_things_one_above_the_other_are_cut_too() -> None:
     canvas = Canvas().disc("ball", "blue", 6, 16, 5).disc("ball", "blue", 15, 16, 5)
     assert summary(canvas.seen()) == {("ball", "blue"): 2}

@@ -1,6 +1,7 @@
 """`fromnoise train STAGE RUN_FOLDER`: train a model, or go on where it was stopped."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -191,11 +192,12 @@ def unet(folder: Path, tiny: bool, world: str, **told: Any) -> None:
 @stage
 @recipe
 @device_option
-def turbo(folder: Path, **told: Any) -> None:
+@click.option("--newer-unet", is_flag=True, help="Go on, though the U-Net has been trained further since.")
+def turbo(folder: Path, *, newer_unet: bool, **told: Any) -> None:
     """Train an adapter that draws in four steps, if you like; after unet."""
     from fromnoise.train.stages import train_turbo
 
-    fit("turbo", train_turbo, folder, **told)
+    fit("turbo", partial(train_turbo, newer_unet=newer_unet), folder, **told)
 
 
 @command.command

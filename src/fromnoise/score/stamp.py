@@ -11,7 +11,7 @@ from fromnoise.score.tiers import Tier
 
 # Of the rules: what counts as right, how pictures are read, which prompts are asked. Raise it with any
 # change; tests/score/test_stamp.py notices.
-VERSION: Final = 2
+VERSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True)

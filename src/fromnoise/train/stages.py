@@ -51,7 +51,7 @@ from fromnoise.train.presets import MITE_RUN, Preset
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.ship import assemble
 from fromnoise.train.turbo import TurboTask
-from fromnoise.train.turbo_file import mark_teacher
+from fromnoise.train.turbo_file import mark_newer_teacher, mark_teacher
 from fromnoise.train.unet import UNetTask
 from fromnoise.train.vae import VaeTask
 
@@ -153,16 +153,22 @@ def unet_task(folder: Path, preset: Preset = MITE_RUN) -> UNetTask:
     return UNetTask(spec, pool, text, decoder, encode, preset.prompts, preset.unet)
 
 
-def train_turbo(folder: Path, preset: Preset = MITE_RUN) -> Iterator[Progress]:
-    """Train the adapter that draws in few steps, unguided.  Raises: WeightsError if the U-Net has changed"""
-    yield from fit_and_export(turbo_task(folder, preset), preset.turbo, folder / TURBO)
+def train_turbo(folder: Path, preset: Preset = MITE_RUN, *, newer_unet: bool = False) -> Iterator[Progress]:
+    """Train the adapter that draws in few steps, unguided.
+
+    Raises: WeightsError if the U-Net has changed, unless it is to go on with the newer one; RequestError if
+            no steps are left for that
+    """
+    yield from fit_and_export(turbo_task(folder, preset, newer_unet=newer_unet), preset.turbo, folder / TURBO)
 
 
-def turbo_task(folder: Path, preset: Preset = MITE_RUN) -> TurboTask:
+def turbo_task(folder: Path, preset: Preset = MITE_RUN, *, newer_unet: bool = False) -> TurboTask:
     """The turbo adapter's task with everything it leans on, read from the run's folder."""
     spec = trained_spec(folder, preset)
     tokenizer = load_tokenizer(folder, spec)
     unet = load_part(UNet(spec.unet), folder / UNET, "unet")
+    if newer_unet:
+        mark_newer_teacher(folder, unet, preset.turbo.steps)
     mark_teacher(folder, unet)
 
     def encode(texts: Sequence[str]) -> Tensor:

@@ -19,7 +19,7 @@ from fromnoise.world.vocabulary import THINGS
 SPECK: Final = 0.004  # of the frame: pieces below this are not things; the smallest things have 0.006
 SEVERAL: Final = 1.7  # times the aspect of one
 SHORTEST: Final = 3  # pixels: a piece is not cut into parts below this
-NECK: Final = 0.5  # of the greatest breadth: so narrow must a piece be where it is cut
+NECK: Final = 0.65  # of the greatest breadth: so narrow must a piece be where it is cut
 REACH: Final = 0.5  # of the larger piece's longer side: pieces of one thing are no further apart
 FITS: Final = 0.25  # in log(aspect): as near as this to its kind's outline, pieces together are one thing
 LEVEL: Final = 0.75  # of the shorter side: pieces of one thing lie beside each other, not askew
