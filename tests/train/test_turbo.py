@@ -183,15 +183,20 @@ def test_it_is_refused_after_another_training_of_the_unet(rehearsal: Rehearsal, 
     ):
         with pytest.raises(WeightsError, match="learned from another U-Net than the one in unet/") as caught:
             stage()
+        assert "fromnoise train turbo" in (caught.value.hint or "")
         assert "--newer-unet" in (caught.value.hint or "")
 
 
 def test_it_goes_on_with_the_newer_unet_if_told(rehearsal: Rehearsal, tmp_path: Path) -> None:
     folder = copytree(rehearsal.folder, tmp_path / "run")
     list(stages.train_unet(folder, TINY_RUN.told("unet", steps=6)))
-    with pytest.raises(RequestError, match=f"steps: all {RECIPE.steps} are taken"):
+    with pytest.raises(RequestError, match=f"steps: {RECIPE.steps} are taken already"):
         next(stages.train_turbo(folder, TINY_RUN, newer_unet=True))
     longer = TINY_RUN.told("turbo", steps=RECIPE.steps + 1)
+    next(stages.train_turbo(folder, longer, newer_unet=True))  # stopped before its first step
+    with pytest.raises(WeightsError, match="has not yet learned from the newer U-Net") as caught:
+        assemble(folder, tmp_path / "m.safetensors", longer)
+    assert f"--steps N, with N above {RECIPE.steps}" in (caught.value.hint or "")
     told = list(stages.train_turbo(folder, longer, newer_unet=True))
     assert [now.step for now in told][-1] == RECIPE.steps + 1
     assemble(folder, tmp_path / "m.safetensors", longer)

@@ -51,7 +51,7 @@ from fromnoise.train.presets import MITE_RUN, Preset
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.ship import assemble
 from fromnoise.train.turbo import TurboTask
-from fromnoise.train.turbo_file import mark_newer_teacher, mark_teacher
+from fromnoise.train.turbo_file import mark_teacher
 from fromnoise.train.unet import UNetTask
 from fromnoise.train.vae import VaeTask
 
@@ -167,9 +167,7 @@ def turbo_task(folder: Path, preset: Preset = MITE_RUN, *, newer_unet: bool = Fa
     spec = trained_spec(folder, preset)
     tokenizer = load_tokenizer(folder, spec)
     unet = load_part(UNet(spec.unet), folder / UNET, "unet")
-    if newer_unet:
-        mark_newer_teacher(folder, unet, preset.turbo.steps)
-    mark_teacher(folder, unet)
+    mark_teacher(folder, unet, preset.turbo.steps if newer_unet else None)
 
     def encode(texts: Sequence[str]) -> Tensor:
         return torch.tensor(tokenizer(texts).ids)

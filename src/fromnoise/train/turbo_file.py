@@ -18,40 +18,45 @@ from fromnoise.weights.adapters import Adapter
 from fromnoise.weights.own_adapters import beside
 
 TEACHER: Final = "teacher.safetensors"  # which U-Net a turbo training learns from
-NEWER: Final = "--newer-unet"
 
 
-def mark_teacher(folder: Path, unet: UNet) -> None:
-    """Write down which U-Net is learned from, or see that it is still the same.  Raises: WeightsError"""
-    path, mark = folder / TURBO / TEACHER, digest(unet.state_dict())
-    if not path.exists():
-        write_checkpoint(path, {}, {"unet": mark})
-    elif read_checkpoint(path).facts.get("unet") != mark:
-        hint = f"fromnoise train turbo {folder} {NEWER} --steps N goes on with that one"
-        raise WeightsError(f"{folder / TURBO} learned from another U-Net than the one in {UNET}/", hint=hint)
+def mark_teacher(folder: Path, unet: UNet, steps: int | None = None) -> int:
+    """Write down which U-Net is learned from, or see that it is still the same.
 
+    Says how many steps an earlier one taught.
 
-def mark_newer_teacher(folder: Path, unet: UNet, steps: int) -> None:
-    """Let what was learned from an earlier U-Net go on with this one.
-
-    `steps`: how many there are to be in all
-    Raises: RequestError if none of them is left to learn from this one
+    `steps`: how many there are to be in all, if what an earlier U-Net taught may go on with this one
+    Raises: WeightsError if it is another and may not; RequestError if no step is left to learn from it
     """
-    found = newest(folder / TURBO)
-    if found and found.checkpoint.facts["step"] >= steps:
-        problem = f"all {steps} are taken, and none is left for the newer U-Net"
-        raise RequestError({"steps": problem}, hint="say how many it is to have in all: --steps N")
-    write_checkpoint(folder / TURBO / TEACHER, {}, {"unet": digest(unet.state_dict())})
+    path, mark, before = folder / TURBO / TEACHER, digest(unet.state_dict()), 0
+    if path.exists():
+        noted = read_checkpoint(path).facts
+        if noted.get("unet") == mark:
+            return noted.get("before", 0)
+        if steps is None:
+            hint = f"fromnoise train turbo {folder} --newer-unet --steps N goes on with that one"
+            problem = f"{folder / TURBO} learned from another U-Net than the one in {UNET}/"
+            raise WeightsError(problem, hint=hint)
+        found = newest(folder / TURBO)
+        before = found.checkpoint.facts["step"] if found else 0
+        if before >= steps:
+            problem = f"{before} are taken already, and none is left for the newer U-Net"
+            raise RequestError({"steps": problem}, hint="say how many it is to have in all: --steps N")
+    write_checkpoint(path, {}, {"unet": mark, "before": before})
+    return before
 
 
 def pack_turbo(folder: Path, model: Path, spec: ModelSpec, made_for: str, about: Mapping[str, str]) -> Path:
     """Write the adapter beside the model, whose SHA-256 is `made_for`, and say where.
 
-    Raises: StorageError; WeightsError if it learned from another U-Net
+    Raises: StorageError; WeightsError if it learned from another U-Net, and from this one not yet to the end
     """
     unet = load_part(UNet(spec.unet), folder / UNET, "unet")
-    mark_teacher(folder, unet)
-    recipe = handed_on(folder / TURBO).facts["recipe"]
+    before, facts = mark_teacher(folder, unet), handed_on(folder / TURBO).facts
+    if facts["step"] <= before > 0:
+        hint = f"fromnoise train turbo {folder} --steps N, with N above {before}"
+        raise WeightsError(f"{folder / TURBO} has not yet learned from the newer U-Net", hint=hint)
+    recipe = facts["recipe"]
     load_part(Corrections(unet, recipe["rank"], recipe["seed"]), folder / TURBO)
     terms = Terms(made_for=made_for, steps=recipe["strides"], guidance=1.0)
     adapter = Adapter.trained(TURBO, {"unet": unet}, {**about, **terms.metadata()})
