@@ -125,6 +125,10 @@ def test_a_model_for_few_steps_takes_fewer_and_nothing_else() -> None:
     assert choice(1.01 * one, spec=LCM).request.steps == 1
 
 
+def test_guidance_is_never_left_out() -> None:
+    assert all(choice(seconds).request.guidance_interval is None for seconds in (60, 46, 30, 18, 9))
+
+
 def test_merging_is_left_out_where_it_saves_nothing() -> None:
     class Slow(Machine):
         def __call__(self, request: FilledRequest) -> Forecast:

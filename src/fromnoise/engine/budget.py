@@ -68,6 +68,7 @@ PRESETS: Final[Mapping[str, Preset]] = {  # the best pictures first; benchmarks/
     "quick": Preset(1.0, {"reuse": 3}),
     "hasty": Preset(0.5, {"sampler": SOLVER, "reuse": 2, "merge": 0.5}),
 }
+HASTIEST: Final = next(reversed(PRESETS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,12 @@ def within(
     Raises: RequestError if even the quickest way takes longer
     """
     choices = list[Choice]()
-    least = {name: preset.steps(request, spec, fixed) for name, preset in PRESETS.items()}
-    least[next(reversed(least))] = fewest(request, spec)
     for name, preset in PRESETS.items():
         fields = preset.fields(request, spec, foretell, fixed)
-        last = request.steps if "steps" in fixed else least[name]
+        if "steps" in fixed:
+            last = request.steps
+        else:
+            last = fewest(request, spec) if name == HASTIEST else preset.steps(request, spec, fixed)
         for steps in range(request.steps, last - 1, -1):
             choices.append(chosen(name, request, fields | {"steps": steps}, foretell))
             if spent + choices[-1].forecast.total <= seconds:
