@@ -6,8 +6,7 @@ import pytest
 from fromnoise.errors import RequestError
 from fromnoise.score import SEEN, Report, Row, Section, Share, Stamp, compared, to_markdown, wilson
 from fromnoise.score.plans import OVERALL
-from fromnoise.score.report import FORMAT, Judged, Source
-from fromnoise.score.stamp import VERSION
+from fromnoise.score.report import Judged, Source
 
 
 def row(split: str, source: Source, right: int, of: int = 100, tier: str = "single") -> Row:
@@ -107,7 +106,7 @@ def test_a_report_comes_back_from_its_json(report: Report) -> None:
 def test_what_another_version_wrote_is_refused(report: Report) -> None:
     data = replace(report, stamp=STAMP).to_json()
     for other in (data | {"format": 1}, data | {"stamp": data["stamp"] | {"version": 1}}):
-        with pytest.raises(RequestError, match=f"not {FORMAT} of {VERSION}"):
+        with pytest.raises(RequestError, match="not 2 of 3"):
             Report.from_json(other)
     with pytest.raises(RequestError, match="format None of WorldEval"):
         Report.from_json({"rows": []})
