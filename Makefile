@@ -2,8 +2,6 @@
 PROMPT ?= a red lighthouse on an island at sunset
 FUZZ_SECONDS ?= 600
 PY := .venv/bin/python
-# Two processes of one thread each: small networks gain nothing from a second thread.
-TEST := OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: help draw test test-slow test-gpu fuzz check bench bench-peers bench-gpu setup clean
@@ -18,7 +16,7 @@ test: .venv/dev  ## set up if needed, and run the checks and the tests
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright
-	$(TEST) -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile -m "not slow and not gpu"
 
 test-slow: .venv/dev  ## the tests that take minutes: full-size networks against diffusers
 	$(PY) -m pytest -m slow
