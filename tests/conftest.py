@@ -31,6 +31,12 @@ def only_its_own_garbage() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def the_same_chance() -> None:
+    """A layer that a test makes has the same numbers, whatever was tested before it and by which process."""
+    torch.manual_seed(0)
+
+
 def parts_of(spec: ModelSpec) -> Parts:
     """Networks of random weights, the same each time, that need no gradients."""
     with torch.random.fork_rng():

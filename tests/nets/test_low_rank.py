@@ -91,7 +91,7 @@ def test_one_layer_merged_is_the_layer_wrapped() -> None:
         merged = layer.weight + change.delta(layer.weight)
         with torch.no_grad():
             expected, layer.weight.data = wrapped(x), merged
-            assert relative_error(layer(x), expected) < 1e-6
+            assert relative_error(layer(x), expected) < 5e-6  # float32, by whatever kernels the machine has
 
 
 def test_the_layers_inside_keep_their_names(unet: UNet) -> None:
