@@ -182,7 +182,8 @@ def asked_for(results: dict[str, Any], asked: Namespace) -> Iterator[str]:
             run = subprocess.run(
                 words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True
             )
-            results["points"][str(point)] = json.loads(run.stdout)
+            made = {name: results[name] for name in ("date", "commit")}
+            results["points"][str(point)] = json.loads(run.stdout) | made
             yield str(point)
 
 
@@ -208,10 +209,11 @@ def faults(results: Mapping[str, Any], curves: Mapping[str, Sequence[Point]]) ->
 def markdown(results: Mapping[str, Any], curves: Mapping[str, Sequence[Point]]) -> str:
     """A table for each curve."""
     known = results["points"]
-    about = (
-        f"{results['date']}, commit {results['commit']}, {results['processor']}, torch {results['torch']}."
-    )
-    lines = [about]
+    made = {
+        name: sorted({each.get(name, "unknown") for each in known.values()}) for name in ("date", "commit")
+    }
+    when, what = (", ".join(each) for each in made.values())
+    lines = [f"{when}, commit {what}, {results['processor']}, torch {results['torch']}."]
     for name in ("resolution", "batch", "small batch", "threads"):
         lines += ["", *table(name, [(p, known[str(p)]) for p in curves[name]])]
     lines += ["", "| steps, embedded model | picture s | foretold s |", "|---|---|---|"]
@@ -281,7 +283,10 @@ def main() -> int:
         "points": {},
     }
     if asked.json.exists() and not asked.fresh:
-        results["points"] = json.loads(asked.json.read_text())["points"]
+        known = json.loads(asked.json.read_text())
+        if any(known[name] != results[name] for name in ("processor", "torch")):
+            raise SystemExit(f"{asked.json} is of another processor or torch: say --fresh")
+        results["points"] = known["points"]
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     for name in asked_for(results, asked):
         print(name, json.dumps(results["points"][name]), file=sys.stderr, flush=True)

@@ -69,6 +69,9 @@ def test_the_result_says_what_is_needed_to_draw_it_again(tiny: Pipeline) -> None
     again = tiny(result.request)
     assert again.pictures == result.pictures
     assert tiny(result.request, seeds=(6,)).pictures != result.pictures
+    assert tiny(result.request, seed=6).seeds == (6,)
+    with pytest.raises(RequestError, match="step: no such field; did you mean 'steps'"):
+        tiny(result.request, step=3)
 
 
 def test_open_fields_take_the_models_defaults(tiny_flow: Pipeline) -> None:

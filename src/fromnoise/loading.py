@@ -55,7 +55,8 @@ def load(
     check(place, engine, offload)
     budget = memory_of(memory)
     if budget != AUTO and place.type != "cpu":
-        raise RequestError({"memory": f"it is planned on a CPU, not on {place.type}"}, hint="see offload")
+        hint = "take offload" if place.type == CARDS else "leave it out"
+        raise RequestError({"memory": f"it is planned on a CPU, not on {place.type}"}, hint=hint)
     is_ours = path_or_name in (None, EMBEDDED)
     number = native_dtype(place) if dtype == AUTO and not is_ours else find_dtype(dtype, place)
     if engine == INT8:

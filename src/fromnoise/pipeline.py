@@ -18,6 +18,7 @@ from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.placing import Placing, faster, whole
 from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan, weights_of
+from fromnoise.engine.room import working_memory
 from fromnoise.engine.shortcuts import shortened
 from fromnoise.engine.thrift import Thrift
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError
@@ -161,7 +162,7 @@ class Pipeline:
         Raises: RequestError; see `GenerateRequest.of`
         """
         if isinstance(prompt, GenerateRequest):
-            return self.generate(replace(prompt, **fields), picture, mask, refiner)
+            return self.generate(prompt.but(**fields), picture, mask, refiner)
         return self.generate(GenerateRequest.of(prompt, **fields), picture, mask, refiner)
 
     def generate(
@@ -236,6 +237,8 @@ class Pipeline:
             whole = fitted(picture, request.width, request.height)
             return tuple(replace(whole, seed=seed) for seed in request.seeds)
         self.wardrobe.wear(request.adapters)
+        if self.placing is not None:
+            self.placing.expect(min(self.at_once(request), len(request.seeds)) * self._work(request))
         reading = self.read(request)
         yield Encoded(
             tokens=reading.tokens,
@@ -318,7 +321,7 @@ class Pipeline:
         if self.device.type != "cpu":
             return None
         beside = self.wardrobe.changed(request.adapters) + (weights_of(refiner.spec) if refiner else 0)
-        load = Load.of(self.spec, self.dtype.itemsize, self.engine, is_shelved(self.unet), beside)
+        load = Load.of(self.spec, self.dtype, self.engine, is_shelved(self.unet), beside)
         return plan(load, request, self.memory, picture=picture is not None)
 
     def _follow(
@@ -347,8 +350,12 @@ class Pipeline:
         """How many pictures are drawn in one batch: one where each has its own bytes, else what fits."""
         if self.exact or self.placing is None:
             return 1 if self.exact else BATCH
+        return self.placing.at_once(self._work(request))
+
+    def _work(self, request: FilledRequest) -> int:
+        """Bytes that one picture takes on a graphics card beside the weights."""
         numbers = (next(network.parameters()).element_size() for network in (self.unet, self.decoder))
-        return self.placing.at_once(self.spec, request.width, request.height, max(numbers))
+        return working_memory(self.spec, request.width, request.height, max(numbers))
 
     # --- the parts, one at a time ---
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -161,11 +161,11 @@ class GenerateRequest:
     @classmethod
     def of(cls, prompt: str, **named: Any) -> Self:
         """Make one from keywords; `seed=7` is short for `seeds=(7,)`.  Raises: RequestError"""
-        if {"seed", "seeds"} <= named.keys():
-            raise RequestError({"seed": "give seed or seeds, not both"})
-        if "seed" in named:
-            named["seeds"] = (named.pop("seed"),)
-        return cls.from_json({"prompt": prompt, **named})
+        return cls.from_json({"prompt": prompt, **_spelled(named)})
+
+    def but(self, **named: Any) -> Self:
+        """The same with some fields changed, named as in `of`.  Raises: RequestError"""
+        return replace(self, **_known(_spelled(named)))
 
     def filled(self, defaults: Defaults) -> "FilledRequest":
         """The same request with nothing left open."""
@@ -194,11 +194,7 @@ class GenerateRequest:
         given = {str(name): value for name, value in cast(Mapping[Any, Any], data).items()}
         if (schema := given.pop("schema", SCHEMA)) != SCHEMA:
             raise RequestError({"schema": f"{schema!r} is not {SCHEMA}"}, hint="update fromnoise to read it")
-        if strangers := [name for name in given if name not in CHECKS]:
-            raise RequestError(
-                {name: f"no such field; {did_you_mean(name, [*CHECKS])}" for name in strangers}
-            )
-        if "prompt" not in given:
+        if "prompt" not in _known(given):
             raise RequestError({"prompt": "missing"})
         return cls(**given)
 
@@ -207,6 +203,19 @@ class GenerateRequest:
 
     def __hash__(self) -> int:
         return hash(tuple(self._values().values()))
+
+
+def _spelled(named: Mapping[str, Any]) -> dict[str, Any]:
+    if {"seed", "seeds"} <= named.keys():
+        raise RequestError({"seed": "give seed or seeds, not both"})
+    rest = {name: value for name, value in named.items() if name != "seed"}
+    return rest | {"seeds": (named["seed"],)} if "seed" in named else rest
+
+
+def _known(given: dict[str, Any]) -> dict[str, Any]:
+    if strangers := [name for name in given if name not in CHECKS]:
+        raise RequestError({name: f"no such field; {did_you_mean(name, [*CHECKS])}" for name in strangers})
+    return given
 
 
 def _plain(item: Any) -> Any:

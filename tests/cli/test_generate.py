@@ -37,6 +37,12 @@ def test_the_printed_command_draws_the_same_file_again(fromnoise: FromNoise, mod
     assert first.paths[0].read_bytes() == Path("again.png").read_bytes()
 
 
+def test_a_negative_prompt_that_changes_nothing_is_told(fromnoise: FromNoise, model: Path) -> None:
+    asked = (PROMPT, "--model", model, "--negative", "snow", *FAST)
+    told = ["the negative prompt changes nothing" in fromnoise(*asked, "--guidance", g).err for g in "12"]
+    assert told == [True, False]
+
+
 def test_a_seed_is_chosen_and_told_where_none_is_given(fromnoise: FromNoise, model: Path) -> None:
     done = [fromnoise(PROMPT, "--model", model, *FAST) for _ in range(2)]
     seeds = [read_request(run.paths[0]).seeds[0] for run in done]

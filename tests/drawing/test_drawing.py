@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import level_at
-from fromnoise.drawing.settling import DEFAULT_STRENGTH, IMAGE_GUIDANCE, REFINE_FROM
+from fromnoise.drawing.settling import DEFAULT_STRENGTH, IMAGE_GUIDANCE, REFINE_FROM, reads_negative
 from fromnoise.errors import RequestError, SpecError
 from fromnoise.images.pixels import from_image
 from fromnoise.names import SAMPLER_NAMES
@@ -81,6 +81,27 @@ def refused(model: Pipeline, field: str, **named: Any) -> RequestError:
         model("a red house", steps=1, **named)
     assert list(caught.value.problems) == [field]
     return caught.value
+
+
+# --- guidance ---
+
+
+def test_what_guidance_leaves_unread_is_refused_or_known(
+    models: dict[str, Pipeline], gradient: Gradient
+) -> None:
+    assert "nothing to rescale" in str(refused(models["lcm"], "guidance_rescale", guidance_rescale=0.5))
+    for name, fields, reads in (
+        ("plain", {"guidance": 1.0}, False),
+        ("plain", {"guidance": 2.0}, True),
+        ("edit", {"guidance": 1.0, "image_guidance": 1.5}, True),
+        ("edit", {"guidance": 1.0, "image_guidance": 1.0}, False),
+    ):
+        model, picture = models[name], gradient(64, 64) if name == "edit" else None
+        asked = model.settled(GenerateRequest(prompt="a red house", negative="snow", **fields), picture)
+        assert reads_negative(asked) == reads
+        other = replace(asked, negative="a hill", steps=1)
+        drawn = [model(each, picture=picture).pictures for each in (replace(asked, steps=1), other)]
+        assert (drawn[0] != drawn[1]) == reads
 
 
 # --- masks ---

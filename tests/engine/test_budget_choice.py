@@ -118,6 +118,18 @@ def test_too_little_time_is_refused_with_what_it_needs() -> None:
     assert "set and left alone: steps" in caught.value.hint
 
 
+def test_requests_share_the_seconds_and_the_refusal_names_what_they_need_together() -> None:
+    asked = filled()
+    three = within(100, asked, SD15, Machine(), times=3, spent=1.0)
+    assert 1.0 + 3 * three.forecast.total <= 100 < 1.0 + 3 * Machine()(asked).total
+    with pytest.raises(RequestError, match=r"9 s are too few") as caught:
+        within(9, asked, SD15, Machine(), times=3, spent=1.0)
+    needs = int(caught.value.hint.split()[1])
+    assert within(needs, asked, SD15, Machine(), times=3, spent=1.0).preset == "hasty"
+    with pytest.raises(RequestError):
+        within(needs - 1, asked, SD15, Machine(), times=3, spent=1.0)
+
+
 def test_a_model_for_few_steps_takes_fewer_and_nothing_else() -> None:
     one = Machine(LCM)(filled(LCM)).step
     found = choice(2.5 * one, spec=LCM)

@@ -145,17 +145,17 @@ def test_packed_weights_are_read_once_and_those_that_do_not_stay_at_each_use(she
 
 
 @needs_packing
-def test_so_many_bytes_stay_or_go(shelved: UNet) -> None:
+def test_so_many_weights_stay_or_go(shelved: UNet) -> None:
     fast = hastened(shelved)
-    every, total = packed_in(fast), sum(each.size for each in packed_in(fast))
+    every, total = packed_in(fast), sum(each.count for each in packed_in(fast))
     with torch.inference_mode():
         first = ask(fast)
         forget_packed(fast, total // 3)
-        gone = sum(each.size for each in every if each.made is None)
+        gone = sum(each.count for each in every if each.made is None)
         assert total // 3 <= gone < total // 2
         assert torch.equal(ask(fast), first)
         keep_packed(fast, total // 2)
-        assert 0 < sum(each.size for each in every if each.stays) <= total // 2
+        assert 0 < sum(each.count for each in every if each.stays) <= total // 2
         assert torch.equal(ask(fast), first)
         forget_packed(fast)
         assert all(each.made is None for each in every)

@@ -163,3 +163,27 @@ def test_the_one_not_asked_for_longest_goes_first(build: Build) -> None:
     assert first not in offload.order
     assert offload.order[-1] == last
     assert card.used == sum(sizes[name] for name in offload.order)
+
+
+def test_room_to_work_in_is_what_is_left_beside_the_largest_network(build: Build) -> None:
+    networks, card = networks_of(build(TINY)), FakeCard(LARGE)
+    largest = max(map(size_of, networks.values()))
+    offload = Offload(card, networks, "model", 0)
+    assert offload.room() == LARGE - largest
+    for name in networks:  # wherever the others are
+        offload.ask_for(name)
+        assert offload.room() == LARGE - largest
+
+
+def test_networks_make_way_for_what_is_expected(build: Build) -> None:
+    networks = networks_of(build(TINY))
+    card = FakeCard(sum(map(size_of, networks.values())) + 2 * MB)
+    offload = Offload(card, networks, "model", MB)
+    for name in networks:
+        offload.ask_for(name)
+    assert offload.order == [*networks]
+    placing = Placing(card, "model", offload=offload)  # type: ignore[arg-type]
+    placing.expect(LARGE)
+    offload.send_away("decoder")
+    offload.ask_for("decoder")
+    assert offload.order == ["decoder"]

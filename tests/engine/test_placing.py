@@ -107,10 +107,20 @@ def test_what_moves_is_neither_compiled_nor_recorded(build: Build, card: FakeCar
     assert not isinstance(form, Graphed)
 
 
+@pytest.mark.parametrize(("engine", "is_last"), [("auto", True), ("plain", False)])
+def test_kernels_are_laid_out_before_they_are_pinned(
+    build: Build, card: FakeCard, engine: str, is_last: bool
+) -> None:
+    networks = dict(build(TINY).modules())
+    placed(networks, TINY, CUDA, engine, "model")
+    kernel = networks["unet"].get_parameter("mid.0.conv1.weight")
+    assert kernel.is_contiguous(memory_format=torch.channels_last) == is_last
+
+
 def test_memory_that_is_not_enough_has_a_hint() -> None:
     card: Any = FakeCard()
-    assert Placing(card).hint(1) == "draw smaller, or load with offload='model'"
-    assert Placing(card, "model").hint(4) == "draw fewer at a time, or smaller, or load with offload='blocks'"
+    assert Placing(card).hint(1) == "draw smaller, or take offload 'model'"
+    assert Placing(card, "model").hint(4) == "draw fewer at a time, or smaller, or take offload 'blocks'"
     assert Placing(card, "blocks").hint(1) == "draw smaller"
 
 
@@ -194,5 +204,5 @@ def test_where_the_model_is_is_told_and_too_little_memory_too(build: Build, monk
     loaded = next(stream)
     assert isinstance(loaded, Loaded)
     assert loaded.note == "offload model: …"
-    with pytest.raises(OutOfMemory, match="hint: draw fewer at a time, or smaller, or load with offload="):
+    with pytest.raises(OutOfMemory, match="hint: draw fewer at a time, or smaller, or take offload "):
         list(stream)

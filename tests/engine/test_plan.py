@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fromnoise.engine import plan as planning
 from fromnoise.engine.memory import available
@@ -134,7 +135,7 @@ def test_what_others_hold_counts() -> None:
 
 def test_plain_networks_hold_their_weights_once_and_packed_ones_beside_them_twice() -> None:
     numbers = planning.weights_of(SD15)
-    plain = plan(Load.of(SD15, 2, "plain", shelved=False), asked(), PLENTY)
+    plain = plan(Load.of(SD15, torch.bfloat16, "plain", shelved=False), asked(), PLENTY)
     twice = plan(Load(SD15, 2, 2.0, shelved=False), asked(), PLENTY)
     assert plain.kept == 0
     assert twice.drawing - plain.drawing >= 2 * numbers
@@ -160,10 +161,30 @@ def test_where_no_size_fits_none_is_proposed() -> None:
     assert "fits" not in refused.value.hint
 
 
-def test_without_a_file_low_is_no_less_than_everything() -> None:
+def test_without_a_file_everything_is_held_and_low_still_reads_one_text_at_a_time() -> None:
     load = replace(SD, shelved=False)
     with pytest.raises(OutOfMemory):
         plan(load, asked(), 10**9)
+    found = plan(load, asked(), "low")
+    assert found.sequential
+    assert found.kept == plan(load, asked(), PLENTY).kept
+
+
+def test_low_is_refused_too_where_it_does_not_fit(monkeypatch) -> None:
+    monkeypatch.setattr(planning, "available", lambda: 10**8)
+    with pytest.raises(OutOfMemory):
+        plan(SD, asked(), "low")
+
+
+def test_what_cannot_be_packed_is_held_once() -> None:
+    half = Load.of(SD15, torch.float16, "auto", shelved=False)  # as long as bfloat16, and never packed
+    assert (half.size, half.packed) == (2, 0.0)
+
+
+def test_bytes_of_packed_weights_are_counted_by_their_own_size() -> None:
+    of_bytes = plan(replace(SD, size=4, packed=planning.BYTES), asked(), PLENTY)
+    assert of_bytes.count(of_bytes.kept) == pytest.approx(planning.weights_of(SD15), rel=1e-6)
+    assert 0 < of_bytes.count(of_bytes.given) <= planning.weights_of(SD15)
 
 
 # --- what is free ---

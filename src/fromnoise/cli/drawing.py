@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fromnoise.cli.models import model_folders
 from fromnoise.cli.naming import again, check_target, target
-from fromnoise.cli.options import MODEL_FIELDS, Asked
+from fromnoise.cli.options import MODEL_FIELDS, PLACE_FIELDS, Asked
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.sooner import check_sooner, clock_of, sooner
 from fromnoise.events import Denoised, Encoded, Finished, Loaded
@@ -32,17 +33,20 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
         special = {name: getattr(asked, name) for name in MODEL_FIELDS if name != "model"}
         pipe = opened(asked, asked.model, **special | {"ema": bool(asked.ema)})
         refiner = None if asked.refiner is None else opened(asked, asked.refiner)
+        began = perf_counter() - pipe.load_seconds - (refiner.load_seconds if refiner else 0.0)
         pipe = taught(pipe, asked)
         pipe.wardrobe.keep_on(asked.adapters or ())  # once: for each picture it would take seconds each
     requests = [replace(request, adapters=None) for request in requests]
     if expect and pipe.model_hash not in ("", expect):
         screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
-    requests = sooner(
-        requests, asked, screen, pipe, refiner, lambda request: pipe.settled(request, picture, mask, refiner)
-    )
+
+    def settle(request: GenerateRequest) -> FilledRequest:
+        return pipe.settled(request, picture, mask, refiner)
+
+    requests = sooner(requests, asked, screen, pipe, refiner, settle, began)
     if asked.dry_run:
         for request in requests:
-            full = pipe.settled(request, picture, mask, refiner)
+            full = settle(request)
             screen.record(full.to_json() | {"predicted": predicted(pipe, full, picture, refiner)})
         return
     with screen.progress("drawing"):
@@ -119,9 +123,8 @@ def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":
 
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    device, dtype, engine = asked.device or "cpu", asked.dtype or "auto", asked.engine or "auto"
-    memory = asked.memory or "auto"
-    return load(model, device, dtype, engine, memory=memory, folders=model_folders(), **special)
+    placing = {name: value for name in PLACE_FIELDS if (value := getattr(asked, name))}
+    return load(model, folders=model_folders(), **placing, **special)
 
 
 class Run:
@@ -156,7 +159,11 @@ class Run:
 
     def at_once(self, request: GenerateRequest) -> int:
         """How many pictures the pipeline would take in one batch."""
-        return self.pipe.at_once(self.pipe.settled(request, self.picture, self.mask, self.refiner))
+        return self.pipe.at_once(self.settled(request))
+
+    def settled(self, request: GenerateRequest) -> FilledRequest:
+        """With nothing left open."""
+        return self.pipe.settled(request, self.picture, self.mask, self.refiner)
 
     def draw_one(self, request: GenerateRequest, number: int, of: int, *, is_new: bool) -> None:
         """Draw one batch, told as it goes."""
@@ -167,7 +174,7 @@ class Run:
                     if event.note:
                         self.screen.say(event.note)
                 case Encoded() if is_new:
-                    self.tell_losses(event, request.prompt)
+                    self.tell_losses(event, request)
                 case Denoised():
                     note = f"picture {number + 1} of {of}" if of > 1 else f"step {event.step} of {event.of}"
                     self.screen.bar.show((number + event.progress) / of, note)
@@ -176,13 +183,17 @@ class Run:
                 case _:
                     pass
 
-    def tell_losses(self, event: Encoded, prompt: str) -> None:
-        """What the model could not take from the prompt."""
+    def tell_losses(self, event: Encoded, request: GenerateRequest) -> None:
+        """What the model could not take from the prompts."""
+        from fromnoise.drawing.settling import reads_negative
+
+        if request.negative and not reads_negative(self.settled(request)):
+            self.screen.warn("the negative prompt changes nothing: guidance is 1, so it is not asked about")
         for name, cut in (("prompt", event.cut), ("negative prompt", event.negative_cut)):
             if cut:
                 room = f"there is room for {event.window} tokens"
                 self.screen.warn(f"the end of the {name} is left out, {room}: {cut!r}")
-        if unknown := self.unknown_words(event, prompt):
+        if unknown := self.unknown_words(event, request.prompt):
             said = (f"{word} (nearest: {', '.join(near)})" if near else word for word, near in unknown)
             self.screen.warn(f"the model never saw these words, and draws anyway: {', '.join(said)}")
 

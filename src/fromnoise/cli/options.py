@@ -224,15 +224,21 @@ OUTPUT_OPTIONS = (
     click.option(
         "--engine",
         metavar="NAME",
-        help="auto, plain, or int8: sooner on a CPU, the picture changes a little.",
+        help="auto, plain, int8: sooner on a CPU, but a little different; compiled: for CUDA.",
     ),
     click.option("--memory", metavar="AMOUNT", help="Of the CPU: low, such as 4GB, or auto: what is free."),
+    click.option(
+        "--offload",
+        metavar="KIND",
+        help="Of CUDA: what waits in the CPU's memory: none, model, blocks or auto.",
+    ),
     whole_option("--threads", low=1, help="CPU threads to use."),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object per picture, not its path."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
     click.option("--dry-run", is_flag=True, help="Print settings, seconds and GB as JSON; draw nothing."),
 )
 MODEL_FIELDS: Final = ("model", "prediction", "ema", "vae", "variant")
+PLACE_FIELDS: Final = ("device", "dtype", "engine", "memory", "offload")  # where and how it draws
 REQUEST_FIELDS: Final = (
     "steps",
     "guidance",
@@ -300,6 +306,7 @@ class Asked:
     dtype: str | None
     engine: str | None
     memory: str | None
+    offload: str | None
     threads: int | None
     as_json: bool
     quiet: bool
@@ -330,7 +337,7 @@ class Asked:
 
     def repeating(self, request: GenerateRequest, seed: int) -> dict[str, Any]:
         """The options of the command that draws one picture of this request again."""
-        names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, "device", "dtype", "engine", "memory")
+        names = ("image", "mask", "refiner", "enlarge", *MODEL_FIELDS, *PLACE_FIELDS)
         default = GenerateRequest(prompt="")
         fields = {name: getattr(request, name) for name in REQUEST_FIELDS if name != "adapters"}
         changed = {name: v for name, v in fields.items() if v != getattr(default, name)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from fromnoise.cli.options import Asked
@@ -36,25 +37,30 @@ def sooner(
     pipe: "Pipeline",
     refiner: "Pipeline | None",
     settle: Settle,
+    began: float,
 ) -> list[GenerateRequest]:
     """The requests with all that was chosen in them, and a line about it; without either option as they are.
 
-    A budget is shared by the requests, and what loading took is taken off it. Raises: RequestError
+    A budget is shared by the requests. What has passed of it since it `began`, by `perf_counter`, is taken
+    off: loading, and the look at how fast this machine is.
+    Raises: RequestError
     """
     if asked.budget is None and asked.preset is None:
         return list(requests)
     from fromnoise.engine.budget import preset, within
 
-    clock, fixed, said = clock_of(pipe, refiner, settle(requests[0])), asked.fields().keys(), set[str]()
+    first, fixed, said = settle(requests[0]), asked.fields().keys(), set[str]()
+    clock = clock_of(pipe, refiner, first)
+    clock.forecast(first)  # looks
+    spent = perf_counter() - began
     changed = list[GenerateRequest]()
     for request in requests:
         full = settle(request)
         if asked.preset is not None:
             choice = preset(asked.preset, full, pipe.spec, clock.forecast, fixed)
         else:
-            loaded = pipe.load_seconds + (refiner.load_seconds if refiner else 0.0)
-            share, spent = ((each or 0.0) / len(requests) for each in (asked.budget, loaded))
-            choice = within(share, full, pipe.spec, clock.forecast, fixed, spent)
+            seconds, times = asked.budget or 0.0, len(requests)
+            choice = within(seconds, full, pipe.spec, clock.forecast, fixed, spent, times)
         if (line := str(choice)) not in said:
             screen.say(line)
         said.add(line)
@@ -66,5 +72,6 @@ def clock_of(pipe: "Pipeline", refiner: "Pipeline | None", request: FilledReques
     """Forecasts for these models as they are loaded, with as many pictures at a time as for this request."""
     from fromnoise.engine.pace import Clock
 
-    second = refiner.spec if refiner else None
-    return Clock(pipe.spec, pipe.dtype, pipe.engine, pipe.device, second, pipe.at_once(request))
+    second, plan = refiner.spec if refiner else None, pipe.planned(request, refiner=refiner)
+    streams = plan.streams if plan else 0
+    return Clock(pipe.spec, pipe.dtype, pipe.engine, pipe.device, second, pipe.at_once(request), streams)

@@ -72,10 +72,23 @@ def settled(
         if pixels % factor
     }:
         raise RequestError(problems)
+    _check_guidance(full, spec)
     _check_shortcuts(full, spec)
     if mask is not None:
         to_mask(mask, full.width, full.height)  # for its complaint, before anything is drawn
     return full
+
+
+def _check_guidance(request: FilledRequest, spec: ModelSpec) -> None:
+    """Raises: RequestError for what a model that was distilled with its guidance has no use for"""
+    if request.guidance_rescale and spec.unet.guidance_width:
+        problem = "this model was distilled with its guidance, and gives nothing to rescale"
+        raise RequestError({"guidance_rescale": problem}, hint="leave it out")
+
+
+def reads_negative(request: FilledRequest) -> bool:
+    """Is the network asked what it makes of the negative prompt, if the model reads one at all?"""
+    return request.guidance != 1 or request.image_guidance not in (None, 1)
 
 
 def _check_shortcuts(request: FilledRequest, spec: ModelSpec) -> None:

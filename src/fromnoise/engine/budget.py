@@ -93,13 +93,14 @@ def within(
     foretell: Foretell,
     fixed: Collection[str] = (),
     spent: float = 0.0,
+    times: int = 1,
 ) -> Choice:
     """The best preset, and with it the most steps, that should take no longer than this.
 
     The last of them takes as few steps as it must.
 
     `request`: as it would be drawn; `fixed`: those of its fields that stay as they are; `spent`: of the
-    seconds, those that are over
+    seconds, those that are over; `times`: how many such requests share them
     Raises: RequestError if even the quickest way takes longer
     """
     choices = list[Choice]()
@@ -111,9 +112,9 @@ def within(
             last = fewest(request, spec) if name == HASTIEST else preset.steps(request, spec, fixed)
         for steps in range(request.steps, last - 1, -1):
             choices.append(chosen(name, request, fields | {"steps": steps}, foretell))
-            if spent + choices[-1].forecast.total <= seconds:
+            if spent + times * choices[-1].forecast.total <= seconds:
                 return choices[-1]
-    needs = ceil(spent + min(choice.forecast.total for choice in choices))
+    needs = ceil(spent + times * min(choice.forecast.total for choice in choices))
     problem = f"{seconds:.3g} s are too few: the quickest way needs about {needs} s"
     kept = ", ".join(name for name in SLOW if name in fixed)
     hint = f"take {needs} s or more, or draw smaller" + (f"; set and left alone: {kept}" if kept else "")

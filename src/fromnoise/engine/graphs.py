@@ -143,14 +143,19 @@ def channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == PICTURES else tensor
 
 
+def kernels_last(network: nn.Module) -> None:
+    """Lay a network's kernels out like that, in place."""
+    for parameter in network.parameters():
+        parameter.data = channels_last(parameter.data)
+
+
 def for_card(network: N, card: Recorder, *, stays: bool = True, compiled: bool = False) -> N:
     """The same network for drawing on a card; the plain one's kernels get their channels last, in place.
 
     `stays`: its weights are never moved, so that it can be recorded
     `compiled`: made anew by torch's compiler, which takes minutes before the first picture of each shape
     """
-    for parameter in network.parameters():
-        parameter.data = channels_last(parameter.data)
+    kernels_last(network)
     run = cast(Callable[..., Tensor], _compiled(network) if compiled else network)
     return cast(N, Graphed(network, card, run) if stays else OnCard(network, card, run))
 

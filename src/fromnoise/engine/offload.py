@@ -210,6 +210,7 @@ class Offload:
     """A model's networks on a card that does not hold them all: the one that is asked is there."""
 
     def __init__(self, card: Mover, networks: Mapping[str, nn.Module], kind: Kind, work: int) -> None:
+        """`work`: bytes that drawing takes beside the weights; it may be set anew for each drawing"""
         self.card, self.work = card, work
         self.order = list[str]()  # those on the card, the one asked last at the end
         self.all: dict[str, Waiting | Streamed] = {
@@ -218,6 +219,7 @@ class Offload:
             else Waiting(card, network)
             for name, network in networks.items()
         }
+        self.takes = {name: each.bytes() for name, each in self.all.items()}
         for name, network in networks.items():
             for part in (network, *network.children()):  # shortcuts ask a U-Net's parts instead of itself
                 part.register_forward_pre_hook(partial(self._asked, name))
@@ -225,6 +227,11 @@ class Offload:
     def _asked(self, name: str, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         self.ask_for(name)
         return tuple(self.card.fetched(each) if isinstance(each, Tensor) else each for each in given)
+
+    def room(self) -> int:
+        """Bytes that can be had to work in, when the largest network is there and the others may be away."""
+        here = sum(self.takes[name] - each.bytes() for name, each in self.all.items())
+        return self.card.free() + here - max(self.takes.values())
 
     def ask_for(self, name: str) -> None:
         """Bring a network, and send others away, the one not asked for longest first, until it fits."""

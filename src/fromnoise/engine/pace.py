@@ -21,6 +21,7 @@ from fromnoise.specs import ModelSpec, UNetSpec
 
 CPU: Final = torch.device("cpu")
 SHORT: Final = 0.25  # seconds: what takes less is tried, for the counting is rough with small networks
+ANY: Final = Ask(8, 8)  # weights are the same at every size
 TEXTS: Final = 2  # the prompt and the negative prompt are always read, together
 
 
@@ -61,6 +62,7 @@ class Clock:
     device: torch.device = CPU
     refiner: ModelSpec | None = None
     batch: int = 1
+    streams: int = 0  # bytes of the U-Net's weights that are packed for each use (`MemoryPlan.streams`)
     rates: Rates = field(init=False)
     known: dict[tuple[UNetSpec, Ask], float] = field(default_factory=dict[tuple[UNetSpec, Ask], float])
     decoded: dict[tuple[int, int, int], float] = field(default_factory=dict[tuple[int, int, int], float])
@@ -75,7 +77,7 @@ class Clock:
             return Forecast(0.0, 0.0, 0.0, 0.0)
         size = full.height // self.spec.vae.factor, full.width // self.spec.vae.factor
         asked = Counter(questions(full, self.spec, self.refiner, min(self.batch, len(full.seeds))))
-        answers = {ask: self._answer(*ask) for ask in asked}
+        answers = {ask: self._answer(*ask) + self._packing_anew(*ask) for ask in asked}
         steps = len(levels(full, self.spec)) - 1
         way = sum(answers[ask] * count for ask, count in asked.items())
         decode = self._decode(*size, min(self.batch, len(full.seeds)))
@@ -122,13 +124,23 @@ class Clock:
             yield from encoder_work(self.spec.vae, *size)
 
     def _packing(self) -> float:
-        """Arranging the weights for the processor, when they are first used."""
-        unets = (unet_work(model.unet, Ask(8, 8)) for model in self._models())
-        weights = sum(work.weights for unet in unets for work in unet)
-        return weights * self.dtype.itemsize * self.rates.packing
+        """Arranging the weights for the processor, when they are first used, if they are to stay."""
+        size = self.dtype.itemsize * sum(numbers_in(model.unet) for model in self._models())
+        return max(0, size - self.streams) * self.rates.packing
+
+    def _packing_anew(self, unet: UNetSpec, ask: Ask) -> float:
+        """Arranging those that do not stay: of a reused deep part, none."""
+        if unet is not self.spec.unet:
+            return 0.0
+        return self.streams * self.rates.packing * numbers_in(unet, ask) / numbers_in(unet)
 
     def _models(self) -> list[ModelSpec]:
         return [self.spec, *([self.refiner] if self.refiner else [])]
+
+
+def numbers_in(unet: UNetSpec, ask: Ask = ANY) -> int:
+    """Numbers of the weights that an answer needs."""
+    return sum(work.weights for work in unet_work(unet, ask))
 
 
 def levels(request: FilledRequest, spec: ModelSpec) -> list[float]:

@@ -71,6 +71,11 @@ class Packed:
         """Bytes of the weights that it is made from."""
         return sum(weight.numel() * weight.element_size() for weight in self._weights() if weight is not None)
 
+    @property
+    def count(self) -> int:
+        """How many numbers the weights are that it is made from."""
+        return sum(weight.numel() for weight in self._weights() if weight is not None)
+
     def _weights(self) -> tuple[Tensor | None, ...]:
         return tuple(source() for source in self.sources)
 
@@ -83,25 +88,25 @@ def packed_in(network: nn.Module) -> list[Packed]:
 
 
 def keep_packed(network: nn.Module, room: int | None) -> None:
-    """Let packed weights of so many bytes stay from call to call; the others are packed for every use.
+    """Let so many packed weights stay from call to call; the others are packed for every use.
 
     It is for weights that lie in a file: what is used once is not held at all. None: all stay
     """
     for each in packed_in(network):
-        room = None if room is None else room - each.size
+        room = None if room is None else room - each.count
         each.stays = room is None or room >= 0
         if not each.stays:
             each.forget()
 
 
 def forget_packed(network: nn.Module, room: int | None = None) -> None:
-    """Give back so many bytes of packed weights, those first that are used last; None: all of them."""
+    """Give back so many packed weights, those first that are used last; None: all of them."""
     for each in reversed(packed_in(network)):
         if room is not None and room <= 0:
             return
         if each.made is not None:
             each.forget()
-            room = None if room is None else room - each.size
+            room = None if room is None else room - each.count
 
 
 class PackedLinear(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fromnoise.engine.card import Card
-from fromnoise.engine.graphs import for_card
+from fromnoise.engine.graphs import for_card, kernels_last
 from fromnoise.engine.offload import KINDS, Kind, Offload, Sizes, explained, planned
 from fromnoise.engine.room import pictures_at_once, working_memory
 from fromnoise.engine.transforms import INT8, hastened, quantized
@@ -31,6 +31,7 @@ class Placing:
     card: Card
     kind: Kind = "none"
     note: str = ""  # where not everything is on the card
+    offload: Offload | None = None  # then, too
 
     def faster(self, network: N, engine: str) -> N:
         """The form in which a network draws on the card."""
@@ -42,11 +43,16 @@ class Placing:
         """What to do where the card's memory was not enough."""
         fewer = "draw fewer at a time, or smaller" if pictures > 1 else "draw smaller"
         more = {"none": "model", "model": "blocks"}.get(self.kind)
-        return f"{fewer}, or load with offload={more!r}" if more else fewer
+        return f"{fewer}, or take offload {more!r}" if more else fewer
 
-    def at_once(self, spec: ModelSpec, width: int, height: int, size: int) -> int:
-        """How many pictures to draw in one batch, by the memory that is free.  Units: bytes a number"""
-        return pictures_at_once(self.card.free(), working_memory(spec, width, height, size))
+    def at_once(self, work: int) -> int:
+        """How many pictures of so much work each to draw in one batch.  Units: bytes"""
+        return pictures_at_once(self.offload.room() if self.offload else self.card.free(), work)
+
+    def expect(self, work: int) -> None:
+        """Networks that are away make way for so much work when they come back.  Units: bytes"""
+        if self.offload is not None:
+            self.offload.work = work
 
 
 def check(device: torch.device, engine: str, offload: str) -> None:
@@ -58,7 +64,8 @@ def check(device: torch.device, engine: str, offload: str) -> None:
     if device.type != CARDS and engine == COMPILED:
         raise RequestError({"engine": f"{COMPILED!r} is for CUDA devices"}, hint=f"take {AUTO!r}")
     if device.type != CARDS and offload not in (AUTO, "none"):
-        raise RequestError({"offload": "only a CUDA device has anything to offload to the CPU"})
+        problem = "only a CUDA device has anything to offload to the CPU"
+        raise RequestError({"offload": problem}, hint=f"leave it out, or take {AUTO!r}")
 
 
 def whole(network: nn.Module) -> Placing | None:
@@ -88,8 +95,11 @@ def placed(
     if engine == COMPILED:
         problem = "a model that does not stay on the card cannot be recorded"
         raise RequestError({"engine": problem}, hint=f"take {AUTO!r}, or offload 'none'")
-    Offload(card, networks, kind, work)
-    return Placing(card, kind, explained(kind, sizes, work, free))
+    if engine != PLAIN:
+        for network in networks.values():
+            kernels_last(network)  # before they are pinned: what is laid out anew afterwards is not
+    note = explained(kind, sizes, work, free)
+    return Placing(card, kind, note, Offload(card, networks, kind, work))
 
 
 def faster(network: N, engine: str, placing: Placing | None) -> N:

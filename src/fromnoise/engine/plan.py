@@ -8,12 +8,13 @@ Peaks are those of the whole process; benchmarks/memory.py measures them beside 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from re import fullmatch
+from sys import maxsize
 from typing import Final, Literal
 
 import torch
 
 from fromnoise.engine.memory import available
-from fromnoise.engine.packing import DTYPES, can_pack
+from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
 from fromnoise.engine.winograd import CHANNELS, TILE, TILES
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_work
@@ -36,7 +37,6 @@ SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
 HOLES: Final = 1.12  # what packed weights take, holes between them included
 BYTES: Final = 1.3  # of a number in int8, with what stays as it was
 SUMS: Final = 100_000_000  # that large convolutions in float32 multiply, a part of a map at a time
-PACKED: Final = {dtype.itemsize: dtype for dtype in DTYPES}
 SMALLEST: Final = 64  # pixels: the shortest side that is proposed
 
 
@@ -54,11 +54,10 @@ class Load:
     beside: int = 0  # numbers that something else holds: a refiner's weights, those that an adapter changed
 
     @classmethod
-    def of(cls, spec: ModelSpec, size: int, engine: str, shelved: bool, beside: int = 0) -> "Load":
+    def of(cls, spec: ModelSpec, dtype: torch.dtype, engine: str, shelved: bool, beside: int = 0) -> "Load":
         """As an engine packs it."""
-        packed = {"plain": 0.0, "int8": BYTES}.get(engine, float(size))
-        packs = size in PACKED and can_pack(PACKED[size])
-        return cls(spec, size, packed if packs else 0.0, shelved, beside)
+        packed = {"plain": 0.0, "int8": BYTES}.get(engine, float(dtype.itemsize))
+        return cls(spec, dtype.itemsize, packed if can_pack(dtype) else 0.0, shelved, beside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +75,16 @@ class MemoryPlan:
     decoding: int
     streams: int = 0  # of the U-Net's weights, at each step
     returns: bool = True  # can packed weights be given back, to be made again from the file?
+    number: float = 1.0  # a packed weight
 
     @property
     def peak(self) -> int:
         """The most."""
         return max(self.reading, self.drawing, self.decoding)
+
+    def count(self, size: int) -> int:
+        """How many packed weights so many bytes are."""
+        return int(size / self.number)
 
     def __str__(self) -> str:
         means = [f"{self.peak / GB:.1f} GB"]
@@ -110,21 +114,26 @@ def plan(load: Load, request: FilledRequest, memory: Memory, *, picture: bool = 
 
     Raises: OutOfMemory that names the need, the budget and the nearest size that fits
     """
-    if memory == LOW and load.shelved:
-        return _planned(load, request, 0, True, picture)
-    budget = available() if isinstance(memory, str) else memory
-    if budget is None:
-        return _planned(load, request, _unet(load), False, picture)
-    for sequential in (False, True):
-        whole = _planned(load, request, _unet(load), sequential, picture)
-        if whole.peak <= budget:
-            return whole
-    least = _planned(load, request, 0, True, picture)
-    room = int((budget - least.drawing) / HOLES)
-    part = _planned(load, request, max(0, room), True, picture)
-    if load.shelved and part.peak <= budget:
-        return part
-    raise refusal(load, request, budget, least if load.shelved else whole, picture)
+    free = available() if isinstance(memory, str) else memory
+    budget = maxsize if free is None else free
+    plans = [*_plans(load, request, budget, picture, low=memory == LOW)]
+    fits = next((each for each in plans if each.peak <= budget), None)
+    if fits is None:
+        raise refusal(load, request, budget, plans[-1], picture)
+    return fits
+
+
+def _plans(
+    load: Load, request: FilledRequest, budget: int, picture: bool, *, low: bool
+) -> Iterator[MemoryPlan]:
+    """From the fastest to the smallest; if `low`, the smallest alone."""
+    least = _planned(load, request, 0 if load.shelved else _unet(load), True, picture)
+    if not low:
+        yield _planned(load, request, _unet(load), False, picture)
+        yield _planned(load, request, _unet(load), True, picture)
+    if not low and load.shelved:
+        yield _planned(load, request, max(0, int((budget - least.drawing) / HOLES)), True, picture)
+    yield least
 
 
 def refusal(load: Load, request: FilledRequest, budget: int, least: MemoryPlan, picture: bool) -> OutOfMemory:
@@ -185,6 +194,7 @@ def _planned(load: Load, request: FilledRequest, room: int, sequential: bool, pi
         decoding + int(HOLES * (kept - given)),
         total - kept,
         load.shelved,
+        load.packed or 1.0,
     )
 
 

@@ -38,7 +38,7 @@ class Thrift:
         """The texts are read: from here on the U-Net is at work."""
         if self.plan is not None and self.plan.returns:
             hand_back()
-            keep_packed(self.networks()[0], self.plan.kept if self.plan.streams else None)
+            keep_packed(self.networks()[0], self.plan.count(self.plan.kept) if self.plan.streams else None)
 
     def asked(self, make: Callable[[], Any]) -> Any:
         """The U-Net for one batch, which remembers what it likes: all texts at once, or one at a time."""
@@ -54,7 +54,7 @@ class Thrift:
             yield
             return
         unet, decoder = self.networks()
-        forget_packed(unet, self.plan.given)
+        forget_packed(unet, self.plan.count(self.plan.given))
         hand_back()
         with lasting_memory() if self.plan.sequential else nullcontext():
             yield
