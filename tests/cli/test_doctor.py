@@ -6,6 +6,7 @@ from conftest import FromNoise
 
 import fromnoise as package
 from fromnoise.weights import model_loader
+from fromnoise.weights.catalogue import default_folders
 
 
 def test_a_sound_installation_is_sound(fromnoise: FromNoise, embedded: Path) -> None:
@@ -20,6 +21,7 @@ def test_the_findings_are_there_for_programs_too(fromnoise: FromNoise, embedded:
     assert "torch" in found["packages"]["found"]
     assert "tiny" in found["embedded model"]["found"]
     assert "GiB" in found["memory"]["found"]
+    assert str(default_folders()[0]) in found["models in"]["found"]
     assert int(found["processor"]["found"].split()[0]) >= 1
     assert found["this folder"]["problem"] == ""
 

@@ -28,6 +28,14 @@ def pairs(x: Tensor, height: int, width: int, count: int) -> Pairs:
     return Pairs.of(x, *split(height, width), count)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 8), (8, 1), (1, 1)])
+def test_a_map_of_one_row_has_nothing_to_merge_into(height: int, width: int) -> None:
+    attention, x = Attention(8, 2).eval(), noise(1, height * width, 8)
+    merged = MergedAttention(attention, 0.5, height, width, x.device)
+    with torch.inference_mode():
+        assert torch.equal(merged(x), attention(x))
+
+
 @pytest.fixture(scope="module")
 def unet() -> UNet:
     torch.manual_seed(1)

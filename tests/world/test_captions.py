@@ -244,6 +244,24 @@ def test_the_linter_is_silent_about_known_words_and_helpless_about_nonsense():
     assert unknown_words("zzzqx zzzqx") == [("zzzqx", [])]
 
 
+def test_the_linter_reads_any_script_and_leaves_learnt_words_whole():
+    assert [word for word, _ in unknown_words("красный house, 赤い灯台, a naïve café")] == [
+        "красный",
+        "赤い灯台",
+        "naïve",
+        "café",
+    ]
+    assert unknown_words("a red my-Glim on a beach", learnt={"my-glim"}) == []
+    assert [word for word, _ in unknown_words("a my-glimmer", learnt={"my-glim"})] == ["my", "glimmer"]
+
+
+@pytest.mark.parametrize("five", ["five", "5"])
+def test_a_number_that_the_world_never_counts_to_is_no_word_of_it(five: str):
+    assert unknown_words(f"{five} boats") == [(five, ["four"])]
+    assert unknown_words(f"{five} boats", FULL) == []
+    assert unknown_words("four boats and one house") == []
+
+
 def test_the_linters_table_leads_from_unknown_to_known_words():
     for known, strangers in NEAR.items():
         assert unknown_words(known) == []

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from fromnoise.cli.commands import Command
+from fromnoise.cli.models import model_folders
 from fromnoise.cli.naming import check_folder
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.tables import columns
@@ -70,7 +71,7 @@ def examine() -> Iterator[Finding]:
     yield checked("torch", torch_facts)
     yield checked("embedded model", embedded_model)
     yield checked("this folder", writable_here)
-    yield from folders()
+    yield Finding("models in", folders())
 
 
 def checked(name: str, look: Callable[[], str]) -> Finding:
@@ -107,12 +108,11 @@ def cpu_flags() -> list[str]:
 
 
 def memory() -> str:
-    """What there is, and what is free now, where the system tells."""
-    with suppress(ValueError, OSError, AttributeError):
-        page = os.sysconf("SC_PAGE_SIZE")
-        total, free = (os.sysconf(name) * page / GIB for name in ("SC_PHYS_PAGES", "SC_AVPHYS_PAGES"))
-        return f"{total:.1f} GiB, {free:.1f} GiB free"
-    return "unknown"
+    """What a drawing may take, as `--memory auto` counts it, where the system tells."""
+    from fromnoise.engine.memory import available
+
+    free = available()
+    return "unknown" if free is None else f"{free / GIB:.1f} GiB for a drawing"
 
 
 def torch_facts() -> str:
@@ -140,9 +140,6 @@ def writable_here() -> str:
     return f"{Path().resolve()} can be written"
 
 
-def folders() -> Iterator[Finding]:
-    """Where this user's files would go; nothing is made."""
-    from platformdirs import user_cache_path, user_config_path
-
-    for name, path in (("cache", user_cache_path("fromnoise")), ("settings", user_config_path("fromnoise"))):
-        yield Finding(name, f"{path}{'' if path.exists() else ' (not there yet)'}")
+def folders() -> str:
+    """Where models are looked for by name; nothing is made."""
+    return "; ".join(f"{path}{'' if path.exists() else ' (not there yet)'}" for path in model_folders())

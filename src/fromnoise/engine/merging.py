@@ -74,7 +74,7 @@ class MergedAttention(nn.Module):
         self.plain = plain
         self.targets, self.sources = (places.to(device) for places in split(height, width))
         self.places = height * width
-        self.count = min(int(ratio * self.places), len(self.sources))
+        self.count = min(int(ratio * self.places), len(self.sources)) if len(self.targets) else 0
 
     def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """Shapes: (B, N, D) -> (B, N, D)"""

@@ -1,7 +1,7 @@
 """From words back to facts: what a prompt says of a scene, and which of its words the world does not know."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -17,7 +17,7 @@ from fromnoise.world.vocabulary import COUNTS, THINGS
 from fromnoise.world.worlds import SMALL, WORLDS, World
 
 LITTLE_WORDS: Final = ("the", "of", "in", "on", "at", "by", "is", "are", "to", "some", "very")
-WORD: Final = re.compile(r"[a-z0-9']+")
+WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # of any script
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +87,26 @@ def contradictions(atoms: Atoms, scene: Scene) -> list[str]:
     return wrong + [f"{r.word}: {r}" for r in atoms.relations if not _related(r, atoms, scene)]
 
 
-def unknown_words(text: str, world: World = SMALL) -> list[tuple[str, list[str]]]:
-    """The words that the world does not know, in order, each with the nearest that it knows (best first)."""
-    rest = _lexicon_pattern(world).sub(" ", _plain(text))
+def unknown_words(
+    text: str, world: World = SMALL, learnt: Collection[str] = ()
+) -> list[tuple[str, list[str]]]:
+    """The words that the world does not know, in order, each with the nearest that it knows (best first).
+
+    `learnt`: words that a model knows beside
+    """
+    plain = _plain(text)
+    for word in learnt:
+        plain = re.sub(rf"(?<!\w){re.escape(word.lower())}(?!\w)", " ", plain)
+    more = _more_than_counted(world)
+    rest = _lexicon_pattern(world).sub(lambda found: found[0] if found[0] in more else " ", plain)
     strangers = dict.fromkeys(word for word in WORD.findall(rest) if word not in _small_words())
-    return [(word, _nearest(word, world)) for word in strangers]
+    return [(word, [more[word]] if word in more else _nearest(word, world)) for word in strangers]
+
+
+def _more_than_counted(world: World) -> dict[str, str]:
+    """Numerals above the world's counts, in letters and digits, each with the largest that it has."""
+    above = COUNTS[max(world.counts) :]
+    return {numeral: COUNTS[max(world.counts) - 1] for word in above for numeral in (word, NUMERALS[word])}
 
 
 def _facts(atoms: Atoms, scene: Scene) -> Iterator[tuple[str, str, str]]:
