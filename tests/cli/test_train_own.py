@@ -8,6 +8,8 @@ import torch
 from conftest import FromNoise
 from PIL import Image
 
+from fromnoise.cli.train_own import wished
+from fromnoise.errors import RequestError
 from fromnoise.train.state import LATEST
 
 SHORT = ("--steps", "2", "--batch", "2", "--size", "128", "--sample", "a hill", "--threads", "1")
@@ -92,6 +94,27 @@ def test_what_a_folder_holds_decides_and_options_of_the_other_kind_are_refused(
     assert (stage.code, "train clip run" in stage.err or "holds no" in stage.err) == (5, True), stage.err
     wrong = fromnoise("train", "unet", "run", "--model", model)
     assert (wrong.code, "model: this folder is a run of our own model" in wrong.err) == (2, True)
+    wrong = fromnoise("train", "unet", "run", "--held-out", "0")
+    assert (wrong.code, "held-out: this folder is a run of our own model" in wrong.err) == (2, True)
+
+
+def test_a_nought_is_an_answer() -> None:
+    asked = wished("lora", {"dropout": 0.0, "held_out": 0, "rank": None, "no_ema": False, "sample": ()})
+    assert (asked.dropout, asked.held_out, asked.rank, asked.ema, asked.samples) == (0, 0, 16, 0.1, ())
+    with pytest.raises(RequestError) as raised:
+        wished("lora", {"alpha": 0.0, "min_snr": 0.0})
+    assert set(raised.value.problems) == {"alpha", "min_snr"}
+
+
+def test_a_word_that_is_no_name_of_a_file(fromnoise: FromNoise, album: Path, embedded: Path) -> None:
+    for word, name in (("a/b", "a-b"), ("latest", "latest-own")):
+        file = Path(f"of-{name}", f"{name}.safetensors")
+        command = ("train", "embedding", album, *SHORT, "--word", word, "--vectors", "1", "-o", file.parent)
+        done = fromnoise(*command)
+        assert (done.code, done.out) == (0, f"{file}\n"), done.err
+        assert f"draw with --embedding {word}={file}" in done.err
+        assert fromnoise(f"a {word}", *FAST, "--embedding", f"{word}={file}").code == 0
+        assert "nothing left to train" in fromnoise(*command).err
 
 
 def test_bad_input_is_one_line(fromnoise: FromNoise, album: Path, embedded: Path, tmp_path: Path) -> None:
@@ -112,6 +135,9 @@ def test_bad_input_is_one_line(fromnoise: FromNoise, album: Path, embedded: Path
             "prior: tiny does not say which words it knows",
         ),
         (("lora", album, "--size", "64"), 2, "this U-Net needs 64"),
+        (("lora", album, "--prior-prompt", "a hill"), 2, "say how many pictures: --prior N"),
+        (("lora", album, "--min-snr", "nan"), 2, "min_snr: nan is not above 0"),
+        (("unet", album, "--format", "ldm"), 2, "hint: --format ours"),
         (("embedding", album), 2, "--word"),
         (("embedding", album, "--word", " ", *SHORT), 2, "cannot be a word of its own"),
         (("lora", album, "--model", "nothing"), 5, "there is no model 'nothing'"),

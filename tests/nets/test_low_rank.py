@@ -3,6 +3,7 @@ import torch
 from parity import noise, random_weights, relative_error
 from torch import Tensor
 
+from fromnoise.nets.blocks import Transformer
 from fromnoise.nets.diffusion import UNet
 from fromnoise.nets.low_rank import (
     ATTENTION,
@@ -42,6 +43,14 @@ def test_at_first_nothing_changes_and_only_the_factors_learn(unet: UNet) -> None
     assert {id(p) for p in unet.parameters() if p.requires_grad} == learning
     assert all(each.up.weight.grad is not None for each in made.values())
     assert all((each.down.weight.shape[0], each.rank) == (4, 4) for each in made.values())
+
+
+def test_the_choice_of_layers_is_a_choice_of_parts(unet: UNet) -> None:
+    transformers = tuple(n for n, part in unet.named_modules() if isinstance(part, Transformer))
+    inside = {name for name in layers_of(unet) if name.startswith(tuple(f"{n}." for n in transformers))}
+    assert inside == set(with_low_rank(unet, 1, which=TRANSFORMER))
+    without_low_rank(unet)
+    assert {*inside, "leave"} < set(with_low_rank(unet, 1, which=(*TRANSFORMER, *CONVOLUTION)))
 
 
 def test_the_same_generator_makes_the_same_start(unet: UNet) -> None:

@@ -22,7 +22,7 @@ from fromnoise.train.own.memory import forget_between
 from fromnoise.train.own.objective import times_for, weights_for
 from fromnoise.train.own.prior import PRIOR
 from fromnoise.train.recipe import Progress
-from fromnoise.train.state import LATEST, PREVIOUS, newest, read_checkpoint
+from fromnoise.train.state import LATEST, PREVIOUS, newest, read_checkpoint, write_checkpoint
 from fromnoise.weights.native import Parts, load_native
 
 Build = Callable[[ModelSpec], Parts]
@@ -198,6 +198,9 @@ def test_pictures_of_the_models_own_are_learned_beside(build: Build, album: Path
     assert len(one.examples) == 9
     (made / "000001.txt").unlink()  # as a kill would leave it
     assert list(session(build, album, tmp_path / "run", **asked).draw_prior()) == [3]
+    other = Pipeline.of(replace(build(TINY), digest=lambda: "f" * 64), "plain")
+    stranger = Session(album, tmp_path / "run", other, Wishes(size=128, **asked))
+    assert list(stranger.draw_prior())[-1] == 3  # none of them is its own
     with pytest.raises(RequestError, match=r"prior: tiny does not say which words it knows"):
         session(build, album, tmp_path / "run", kind="lora", prior=3)
 
@@ -272,18 +275,32 @@ def test_a_full_disk_is_found_before_the_first_step(
 
 def test_another_trainings_checkpoint_is_refused(build: Build, album: Path, tmp_path: Path) -> None:
     run(session(build, album, tmp_path, kind="lora", rank=2), STOP)
-    other = Pipeline.of(replace(build(TINY), digest=lambda: "f" * 64), "plain")
-    stranger = Session(album, tmp_path, other, Wishes(kind="lora", rank=2, size=128, steps=4, batch=2))
-    for one, problem in (
-        (stranger, "holds a training of another model"),
-        (session(build, album, tmp_path, kind="lora", rank=3), "holds a training of other settings"),
-        (session(build, album, tmp_path, kind="unet"), "holds a training of other settings"),
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    other = replace(build(TINY), digest=lambda: "f" * 64)
+    velocity = build(replace(TINY, prediction="v"))
+    for parts, wishes, problem in (
+        (other, Wishes(kind="lora", rank=2, size=128), "another model"),
+        (velocity, Wishes(kind="lora", rank=2, size=128), "another prediction: eps, not v"),
+        (build(TINY), Wishes(kind="lora", rank=3, size=128), "other settings"),
+        (build(TINY), Wishes(kind="unet", size=128), "other settings"),
     ):
-        list(one.encode())
-        task = one.task()
-        with pytest.raises(WeightsError, match=problem) as raised:
-            list(one.train(task))
+        with pytest.raises(WeightsError, match=f"holds a training of {problem}") as raised:
+            Session(album, tmp_path, Pipeline.of(parts, "plain"), wishes)
         assert "-o FOLDER" in raised.value.hint
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_checkpoint_of_before_is_gone_on_from_and_another_cap_is_told(
+    build: Build, album: Path, tmp_path: Path
+) -> None:
+    run(session(build, album, tmp_path, kind="lora", rank=2), STOP)
+    told, _ = run(session(build, album, tmp_path, kind="lora", rank=2, min_snr=1.0), STOP + 1)
+    assert told[0].notes[1:] == ("the recipe has changed: min_snr 5.0 -> 1.0",)
+    tensors, facts = (found := read_checkpoint(tmp_path / LATEST)).tensors, found.facts
+    older = {name: fact for name, fact in facts.items() if name not in ("prediction", "min_snr")}
+    write_checkpoint(tmp_path / LATEST, tensors, older)
+    told, _ = run(session(build, album, tmp_path, kind="lora", rank=2))
+    assert told[0].notes == (f"going on from step {STOP + 1}",)
 
 
 def test_other_pictures_are_told_and_damage_never_starts_it_afresh(
@@ -300,7 +317,41 @@ def test_other_pictures_are_told_and_damage_never_starts_it_afresh(
         newest(tmp_path)
 
 
+def test_the_results_name_is_none_of_the_trainings_own(build: Build, tmp_path: Path) -> None:
+    for name in ("latest", "moments"):
+        picture(tmp_path / name / "1.png")
+        (tmp_path / name / "1.txt").write_text("an ember")
+    more = {"steps": 1, "batch": 1, "held_out": 0}
+    _, file = run(session(build, tmp_path / "latest", tmp_path / "a", kind="lora", rank=1, **more), 1)
+    assert file is None
+    one = session(build, tmp_path / "latest", tmp_path / "a", kind="lora", rank=1, **more)
+    list(one.encode())
+    assert one.write(one.task()) == tmp_path / "a" / "latest-own.safetensors"
+    assert read_checkpoint(tmp_path / "a" / LATEST).facts["step"] == 1
+    one = session(build, tmp_path / "moments", tmp_path / "b", kind="unet", format="diffusers", **more)
+    list(one.encode())
+    assert one.write(one.task()) == tmp_path / "b" / "moments-own"
+
+
+def test_what_could_not_be_written_or_would_do_nothing_is_refused_first(
+    build: Build, album: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match="format: tiny is of no family") as raised:
+        session(build, album, tmp_path / "run", kind="unet", format="ldm")
+    assert raised.value.hint == "--format ours"
+    flow = replace(TINY, prediction="flow", schedule=replace(TINY.schedule, kind="flow"))
+    with pytest.raises(RequestError, match="format: diffusers draws with no such U-Net"):
+        session(build, album, tmp_path / "run", flow, kind="unet", format="diffusers")
+    with pytest.raises(RequestError, match="min_snr: tiny predicts flow"):
+        session(build, album, tmp_path / "run", flow, kind="lora", min_snr=5.0)
+    assert not (tmp_path / "run").exists()
+
+
 def test_wishes_are_checked_together() -> None:
+    nan = float("nan")
+    with pytest.raises(RequestError) as raised:
+        Wishes(kind="lora", dropout=nan, min_snr=nan, alpha=nan, prior_prompts=("a hill",))
+    assert set(raised.value.problems) == {"dropout", "min_snr", "alpha", "prior_prompts"}
     with pytest.raises(RequestError) as raised:
         Wishes(kind="embedding", rank=0, layers="some", format="peft", lr=2.0)
     assert set(raised.value.problems) == {"rank", "layers", "format", "lr", "word"}

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -127,10 +128,16 @@ def is_run(folder: Path) -> bool:
     )
 
 
+def said(told: dict[str, Any]) -> dict[str, Any]:
+    """What the command line does not leave open."""
+    # by identity: 0 equals False, and is an answer
+    return {n: value for n, value in told.items() if value is not None and value is not False and value != ()}
+
+
 def only_for_pictures(told: dict[str, Any]) -> None:
     """Refuse what means nothing to a stage of our own model.  Raises: RequestError"""
-    if given := [name for name, value in told.items() if value not in (None, False, ())]:
-        name = given[0].replace("_", "-")
+    if names := list(said(told)):
+        name = names[0].replace("_", "-")
         problem = "this folder is a run of our own model, whose stage has no use for it"
         raise RequestError({name: problem}, hint=MIXED)
 
@@ -187,7 +194,10 @@ def train(session: "Session", screen: Screen) -> None:
     follow(session.wishes.kind, session.train(task), tell)
     if (steps := first[1] - first[0]) > 0:
         screen.say(f"{(monotonic() - began) / steps:.2f} s a step{memory()}")
-    screen.path(session.write(task))
+    file, word = session.write(task), session.wishes.word
+    if word not in ("", file.stem):
+        screen.say(f"its file has another name; draw with --embedding {quote(f'{word}={file}')}")
+    screen.path(file)
 
 
 def memory() -> str:
@@ -215,10 +225,10 @@ def wished(kind: str, told: dict[str, Any]) -> "Wishes":
     """What was asked for, with names as Python has them.  Raises: RequestError"""
     from fromnoise.train.own import Wishes
 
-    given = {PLURAL.get(name, name): value for name, value in told.items() if value not in (None, False, ())}
-    if given.pop("no_ema", False):
-        given["ema"] = None
-    return Wishes(kind=kind, **given)  # pyright: ignore[reportArgumentType]  # one of three commands
+    wishes = {PLURAL.get(name, name): value for name, value in said(told).items()}
+    if wishes.pop("no_ema", False):
+        wishes["ema"] = None
+    return Wishes(kind=kind, **wishes)  # pyright: ignore[reportArgumentType]  # one of three commands
 
 
 def opened(

@@ -4,6 +4,7 @@ Source: Hu et al. 2021 (arXiv:2106.09685)
 """
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from math import sqrt
 from typing import Final, cast
 
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 
 Layer = nn.Linear | nn.Conv2d
 
-# The last words of the names of layers.
+# The last words of the names of layers; "*.": of those that lie within something.
 ATTENTION: Final = ("to_q", "to_k", "to_v", "to_out")
-TRANSFORMER: Final = (*ATTENTION, "enter", "leave", "gate", "out", "fc1", "fc2")
-CONVOLUTION: Final = ("conv1", "conv2", "conv", "skip", "time")
+TRANSFORMER: Final = (*ATTENTION, "enter", "*.leave", "gate", "out", "fc1", "fc2")
+CONVOLUTION: Final = ("conv1", "conv2", "conv", "skip", "time", "leave")  # "leave": also the U-Net's own
 
 
 class LowRank(nn.Module):
@@ -80,7 +81,7 @@ def with_low_rank(
     module.requires_grad_(False)
     made = dict[str, LowRank]()
     for name, layer in _parts(module):
-        if isinstance(layer, Layer) and name.rpartition(".")[2] in which:
+        if isinstance(layer, Layer) and any(fnmatchcase(f".{name}", f"*.{end}") for end in which):
             made[name] = LowRank(layer, rank, alpha, generator)
             module.set_submodule(name, made[name])
     assert made, f"no layer is called {', '.join(which)}"

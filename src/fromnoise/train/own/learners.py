@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,11 @@ SPREAD: Final = 0.01  # of the average length of a token's vector: so much do a 
 
 @dataclass(frozen=True)
 class Learner:
-    """What is trained: the pipeline that holds it, its parameters, how captions are read, and what it is."""
+    """What is trained: the pipeline that holds it, its parameters, and how captions are read."""
 
     pipe: Pipeline
     modules: nn.Module
     read: Read
-    facts: Mapping[str, Any]  # which a resume must find again
 
     @property
     def count(self) -> int:
@@ -54,13 +53,13 @@ def unet_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     for parameter in unet.parameters():  # never in a mapped file
         parameter.data = parameter.data.clone()
     unet.requires_grad_(True).train()
-    return Learner(pipe, unet, FrozenText(pipe.reader), {"from_scratch": wishes.from_scratch})
+    return Learner(pipe, unet, FrozenText(pipe.reader))
 
 
 def lora_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     """Corrections of low rank in the U-Net, and in the text encoders if asked for."""
     chance = generator(wishes.seed, BEGUN)
-    alpha = wishes.alpha or wishes.rank
+    alpha = wishes.strength
     made = {
         f"unet.{name}": layer
         for name, layer in with_low_rank(
@@ -74,8 +73,7 @@ def lora_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
             )
             made |= {f"texts.{place}.{name}": layer for name, layer in layers.items()}
     read: Read = LiveText(pipe.reader) if wishes.text else FrozenText(pipe.reader)
-    facts = {"rank": wishes.rank, "alpha": alpha, "layers": wishes.layers, "text": wishes.text}
-    return Learner(pipe, Factors(made), read, facts)
+    return Learner(pipe, Factors(made), read)
 
 
 class Factors(nn.Module):
@@ -94,8 +92,7 @@ def embedding_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
     word = Word(pipe.reader, wishes)
     pipe.unet.requires_grad_(False)
     taught = replace(pipe, reader=pipe.reader.taught({wishes.word: word.vectors}))
-    facts = {"word": wishes.word, "vectors": wishes.vectors, "init": wishes.init}
-    return Learner(taught, word, LiveText(taught.reader), facts)
+    return Learner(taught, word, LiveText(taught.reader))
 
 
 class Word(nn.Module):

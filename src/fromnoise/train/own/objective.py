@@ -1,5 +1,7 @@
 """Which noise a network is shown in training, and how much its errors count there."""
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from fromnoise.train.unet import draw_times
 
 # Source: Karras et al. 2022, table 1 (arXiv:2206.00364): log(sigma) in training
 EDM_MEAN, EDM_SPREAD = -1.2, 1.2
+MIN_SNR: Final = 5.0  # Source: Hang et al. 2023 (arXiv:2303.09556), their own choice
+CAPPED: Final = ("eps", "v", "x0")  # predictions whose errors do not count alike at all times
 
 
 def times_for(process: Process, count: int, chance: torch.Generator) -> Tensor:

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
 from fromnoise.durable import make_folder, replacing
 from fromnoise.errors import RequestError
 from fromnoise.images.pixels import to_image, to_pictures
@@ -18,6 +21,7 @@ from fromnoise.train.pictures import Example, open_pictures
 from fromnoise.world import caption, sample_scene, scene_seed
 
 PRIOR: Final = "prior"  # the folder's name in a run
+MODEL_HASH: Final = "model_hash"  # in each picture: whose own it is
 SEED: Final = 2  # of the scenes that its captions tell of; training had 0, scores have 1
 AT_ONCE: Final = 16 * 128 * 128  # pixels drawn at a time
 
@@ -44,7 +48,9 @@ def draw_prior(
 ) -> Iterator[int]:
     """Draw what is not there yet, a caption beside each; yields how many there are.  Raises: StorageError"""
     make_folder(folder)
-    wanted = [k for k in range(len(prompts)) if not _is_there(folder, k, prompts[k])]
+    whose = PngInfo()
+    whose.add_text(MODEL_HASH, pipe.model_hash)
+    wanted = [k for k in range(len(prompts)) if not _is_there(folder, k, prompts[k], pipe.model_hash)]
     there, several = len(prompts) - len(wanted), max(1, AT_ONCE // (size[0] * size[1]))
     for at in range(0, len(wanted), several):
         some = wanted[at : at + several]
@@ -52,16 +58,18 @@ def draw_prior(
             pixels = draw(pipe, [prompts[k] for k in some], some, size)
         for k, picture in zip(some, to_pictures(pixels, some), strict=True):
             with replacing(folder / f"{k:06}.png") as part:
-                to_image(picture).save(part, "PNG")
+                to_image(picture).save(part, "PNG", pnginfo=whose)
             with replacing(folder / f"{k:06}.txt") as part:  # last: a picture without it is drawn again
                 part.write_text(prompts[k], encoding="utf-8")
         there += len(some)
         yield there
 
 
-def _is_there(folder: Path, k: int, prompt: str) -> bool:
+def _is_there(folder: Path, k: int, prompt: str, model_hash: str) -> bool:
     try:
-        return (folder / f"{k:06}.txt").read_text(encoding="utf-8") == prompt
+        with Image.open(folder / f"{k:06}.png") as picture:
+            is_own = picture.info.get(MODEL_HASH) == model_hash
+        return is_own and (folder / f"{k:06}.txt").read_text(encoding="utf-8") == prompt
     except OSError:
         return False
 

@@ -1,7 +1,7 @@
 """The story: a folder of pictures teaches a model, and a file is left that draws what it learned."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from math import isqrt
 from pathlib import Path
@@ -17,10 +17,11 @@ from fromnoise.pipeline import Pipeline
 from fromnoise.train.loop import Borrowed, Run, fit
 from fromnoise.train.own.learners import embedding_learner, lora_learner, unet_learner
 from fromnoise.train.own.memory import forget_between, lay_out
+from fromnoise.train.own.objective import CAPPED, MIN_SNR
 from fromnoise.train.own.prior import PRIOR, draw_prior, prior_examples, prior_prompts
 from fromnoise.train.own.task import OwnTask
 from fromnoise.train.own.wishes import Wishes
-from fromnoise.train.own.writing import write_result
+from fromnoise.train.own.writing import form_of, write_result
 from fromnoise.train.pictures import (
     MOMENTS,
     Buckets,
@@ -50,6 +51,11 @@ HELD_OUT_EACH: Final = 50  # one picture of so many is only looked at, ...
 MOST_HELD_OUT: Final = 32  # ... and no more than these
 SAMPLES: Final = 8  # on a sheet of a small model; of others a quarter of it
 REPORT_EVERY: Final = 10  # steps
+OTHERS: Final = {  # what a checkpoint must have in common with a training, and else is one of
+    "model": "another model",
+    "prediction": "another prediction",
+    "learner": "other settings",
+}
 
 
 def name_of(pictures: Path) -> str:
@@ -72,6 +78,11 @@ class Session:
         if kind_of(pipe.spec) != "plain" or pipe.spec.unet.guidance_width:
             problem = f"{pipe.spec.name} is shown more than noise and text, or was distilled"
             raise WeightsError(problem, hint="learn on the plain model that it was made from")
+        if wishes.min_snr is not None and pipe.spec.prediction not in CAPPED:
+            problem = f"{pipe.spec.name} predicts {pipe.spec.prediction}: its errors count alike at all times"
+            raise RequestError({"min_snr": problem}, hint="leave --min-snr out")
+        if wishes.kind == "unet":
+            form_of(wishes, pipe.spec)  # refuses what could not be written in the end
         self.pictures, self.out, self.pipe, self.wishes = (
             open_pictures(pictures, caption=wishes.caption, file_names=wishes.file_names),
             out,
@@ -85,6 +96,14 @@ class Session:
         self.prior = prior_prompts(pipe, wishes.prior, wishes.prior_prompts) if wishes.prior else []
         self.examples, self.renamed = self._worded()
         self.recipe = self._recipe()
+        self.min_snr = MIN_SNR if wishes.min_snr is None else wishes.min_snr
+        self.facts = {
+            "model": pipe.model_hash,
+            "prediction": pipe.spec.prediction,
+            "learner": wishes.settings,
+            "min_snr": self.min_snr,
+        }
+        self.before = self._before()  # first: encoding takes away what another model's training had encoded
         make_folder(out)
         self.cache = LatentCache(out / MOMENTS, pipe.encoder.float(), self.buckets, seed=wishes.seed)
         self.lessons: Lessons | None = None
@@ -134,6 +153,18 @@ class Session:
             seed=wishes.seed,
             look_every=wishes.sample_every or max(100, steps // 4),
         )
+
+    def _before(self) -> Mapping[str, Any]:
+        """What the folder's checkpoint says of itself.  Raises: WeightsError if it is another training's"""
+        found = newest(self.out)
+        if not found:
+            return {}
+        before = found.checkpoint.facts
+        for name, what in OTHERS.items():
+            if name in before and before[name] != self.facts[name]:
+                problem = f"{found.path} holds a training of {what}: {before[name]}, not {self.facts[name]}"
+                raise WeightsError(problem, hint="name an empty folder to start a new run: -o FOLDER")
+        return before
 
     # --- telling ---
 
@@ -197,14 +228,10 @@ class Session:
             f"own {wishes.kind}",
             learner,
             lessons,
-            gamma=wishes.min_snr,
+            gamma=self.min_snr,
             precision=self.precision,
             samples=wishes.samples or self._captions(lessons),
-            facts={
-                "model": self.pipe.model_hash,
-                "learner": dict(learner.facts),
-                "pictures": lessons.digest(),
-            },
+            facts={**self.facts, "pictures": lessons.digest()},
         )
 
     def _captions(self, lessons: Lessons) -> list[str]:
@@ -216,24 +243,19 @@ class Session:
     def train(self, task: OwnTask) -> Iterator[Progress]:
         """Train to the end, going on where it was stopped.
 
-        Raises: WeightsError for a checkpoint of another training; NonFiniteError; StorageError
+        Raises: WeightsError for a checkpoint of another task; NonFiniteError; StorageError
         """
-        notes = tuple(self._compared(task.facts))
+        notes = tuple(self._changes(task.facts))
         for progress in fit(task, self.recipe, self.out, report_every=REPORT_EVERY):
             yield replace(progress, notes=progress.notes + notes)
             notes = ()
 
-    def _compared(self, facts: dict[str, Any]) -> Iterator[str]:
-        """What has changed since the checkpoint was written.  Raises: WeightsError if it is another's"""
-        found = newest(self.out)
-        if not found:
-            return
-        before = found.checkpoint.facts
-        for name, what in (("model", "another model"), ("learner", "other settings")):
-            if name in before and before[name] != facts[name]:
-                problem = f"{found.path} holds a training of {what}: {before[name]}, not {facts[name]}"
-                raise WeightsError(problem, hint="name an empty folder to start a new run: -o FOLDER")
-        if before.get("pictures", facts["pictures"]) != facts["pictures"]:
+    def _changes(self, facts: Mapping[str, Any]) -> Iterator[str]:
+        """What is not as it was when the checkpoint was written."""
+        before = {**facts, **self.before}
+        if before["min_snr"] != facts["min_snr"]:
+            yield f"the recipe has changed: min_snr {before['min_snr']} -> {facts['min_snr']}"
+        if before["pictures"] != facts["pictures"]:
             yield "pictures, captions or batches have changed; going on with the new ones"
 
     def write(self, task: OwnTask) -> Path:

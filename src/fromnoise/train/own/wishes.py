@@ -1,7 +1,8 @@
 """What may be asked for when one's own pictures are learned."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from math import inf
+from typing import Any, Final, Literal, get_args
 
 from fromnoise.errors import RequestError
 
@@ -38,7 +39,7 @@ class Wishes:
     prior: int = 0  # pictures of the model's own that are learned beside, so that it forgets less
     prior_prompts: tuple[str, ...] = ()
     # learning
-    min_snr: float = 5.0  # of models that predict eps or v: errors count no more than at this ratio
+    min_snr: float | None = None  # not of flow: errors count no more than at this ratio; None: MIN_SNR
     ema: float | None = 0.1  # relative length of the average that is written; None: the last weights
     low_memory: bool = False  # gradient checkpointing
     samples: tuple[str, ...] = ()  # prompts of the sheets; else captions
@@ -67,12 +68,34 @@ class Wishes:
             )
         if self.kind == "embedding" and not self.word:
             problems["word"] = "an embedding needs the word that is to be learned"
-        if self.min_snr <= 0:
+        if self.prior_prompts and not self.prior:
+            problems["prior_prompts"] = "none of them is drawn; say how many pictures: --prior N"
+        if not 0 <= self.dropout <= 1:  # as NaN is
+            problems["dropout"] = f"{self.dropout:g} is outside 0..1"
+        if self.min_snr is not None and not self.min_snr > 0:
             problems["min_snr"] = f"{self.min_snr:g} is not above 0"
+        if self.alpha is not None and not 0 < self.alpha < inf:
+            problems["alpha"] = f"{self.alpha:g} is not a number above 0"
         if self.lr is not None and not 0 < self.lr <= 1:
             problems["lr"] = f"{self.lr:g} is not above 0 and at most 1"
         if problems:
             raise RequestError(problems)
+
+    @property
+    def strength(self) -> float:
+        """A LoRA's alpha: its rank, unless another is given."""
+        return self.rank if self.alpha is None else self.alpha
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a resume must find again."""
+        match self.kind:
+            case "unet":
+                return {"from_scratch": self.from_scratch}
+            case "lora":
+                return {"rank": self.rank, "alpha": self.strength, "layers": self.layers, "text": self.text}
+            case "embedding":
+                return {"word": self.word, "vectors": self.vectors, "init": self.init}
 
     @property
     def written_as(self) -> str:

@@ -1,25 +1,63 @@
 """What was learned, in files that other programs read."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
 
+from fromnoise.errors import RequestError, WeightsError
+from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
+from fromnoise.train.log import BOARD
+from fromnoise.train.loop import TRUNK
 from fromnoise.train.own.learners import Learner
+from fromnoise.train.own.prior import PRIOR
 from fromnoise.train.own.wishes import Wishes
+from fromnoise.train.pictures import MOMENTS
+from fromnoise.train.state import DAMAGED, LATEST, PREVIOUS
 from fromnoise.weights.adapter_names import Layout
 from fromnoise.weights.adapter_writer import save_adapter
 from fromnoise.weights.adapters import WORDS, Adapter
 from fromnoise.weights.conversion import Form, convert
 from fromnoise.weights.conversion import Wishes as Conversion
 from fromnoise.weights.embeddings import Embedding, EmbeddingLayout, save_embedding
-from fromnoise.weights.families import BASES, family_of
+from fromnoise.weights.families import family_of
+from fromnoise.weights.folder_configs import model_index, unet_config, vae_config
+from fromnoise.weights.layouts import LAYOUTS, folder_spec
 from fromnoise.weights.native import Parts, save_native
 
 SUFFIX: Final = ".safetensors"
+TAKEN: Final = (LATEST, PREVIOUS, DAMAGED, TRUNK, MOMENTS, PRIOR, BOARD)  # by the training itself
+IMPOSSIBLE: Final = re.compile(r'[/\\:*?"<>|\x00-\x1f]+')  # in a file's name, on one system or another
+
+
+def form_of(wishes: Wishes, spec: ModelSpec) -> Form:
+    """What a whole model is written as.  Raises: RequestError if one like it cannot be"""
+    if wishes.written_as == "auto":
+        return "ours" if _obstacle("ldm", spec) else "ldm"
+    form = cast(Form, wishes.written_as)
+    if problem := _obstacle(form, spec):
+        raise RequestError({"format": problem}, hint="--format ours")
+    return form
+
+
+def _obstacle(form: Form, spec: ModelSpec) -> str:
+    """Why a model cannot be written so, as a conversion would find out; "" if it can."""
+    family = family_of(spec.unet)
+    if form == "ldm" and (spec.vae.patch != 1 or len(spec.texts) != len(LAYOUTS.get(family, ()))):
+        return f"{spec.name} is of no family that other programs have single files of"
+    if form == "diffusers":
+        cut = folder_spec(spec)
+        try:
+            unet_config(cut.unet, cut.texts, family, sample_size=1)
+            vae_config(cut.vae, family, sample_size=1)
+            model_index(cut, family, {})
+        except WeightsError as error:
+            return error.message
+    return ""
 
 
 def write_result(
@@ -28,14 +66,21 @@ def write_result(
     """Write it into a folder, under a name; where it is now.  Raises: StorageError, WeightsError"""
     metadata = {"fromnoise_training": json.dumps(facts), WORDS: " ".join(words)}
     if wishes.kind == "lora":
-        return _write_adapter(learner, wishes, out / f"{name}{SUFFIX}", metadata)
+        return _write_adapter(learner, wishes, _free(out / f"{name}{SUFFIX}"), metadata)
     if wishes.kind == "embedding":
-        path = out / f"{wishes.word.strip('<>') or name}{SUFFIX}"
+        # only what must be: in prompts an embedding is called as its file
+        word = IMPOSSIBLE.sub("-", wishes.word).strip("-.")
+        path = _free(out / f"{word or name}{SUFFIX}")
         vectors = learner.pipe.reader.taught_words[wishes.word]
         layout = cast(EmbeddingLayout, wishes.written_as)
         save_embedding(Embedding(wishes.word, tuple(vectors), metadata), path, layout)
         return path
     return _write_model(learner, wishes, out, name, facts, words)
+
+
+def _free(path: Path) -> Path:
+    """A path where nothing of the training itself lies."""
+    return path.with_stem(f"{path.stem}-own") if path.name.lower() in TAKEN else path
 
 
 def _write_adapter(learner: Learner, wishes: Wishes, path: Path, metadata: Mapping[str, str]) -> Path:
@@ -52,9 +97,7 @@ def _write_model(
     learner: Learner, wishes: Wishes, out: Path, name: str, facts: Mapping[str, Any], words: Sequence[str]
 ) -> Path:
     pipe = learner.pipe
-    form = wishes.written_as
-    if form == "auto":
-        form = "ldm" if family_of(pipe.spec.unet) in BASES else "ours"
+    form = form_of(wishes, pipe.spec)
     known = pipe.about.get("words", ())
     about = {**pipe.about, "training": dict(facts)} | ({"words": sorted({*known, *words})} if known else {})
     parts = Parts(
@@ -66,15 +109,15 @@ def _write_model(
         tuple(tokenizer.to_json() for tokenizer in pipe.tokenizers),
         about,
     )
-    whole = out / f"{name}{SUFFIX}"
+    whole = _free(out / f"{name}{SUFFIX}")
     if form == "ours":
         save_native(parts, whole)
         return whole
     between = out / f"{name}.between{SUFFIX}"
-    target = whole if form == "ldm" else out / name
+    target = whole if form == "ldm" else _free(out / name)
     try:
         save_native(parts, between)
-        convert(between, target, Conversion(to=cast(Form, form), force=True), _spell, _silence)
+        convert(between, target, Conversion(to=form, force=True), _spell, _silence)
     finally:
         between.unlink(missing_ok=True)
     return target
