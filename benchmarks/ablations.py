@@ -147,17 +147,36 @@ def judged(task: UNetTask, run: Run, prompts: int) -> Figures:
     return means | shares
 
 
+def arms_in(kept: Path) -> dict[str, Any]:
+    """The arms that are done; those from before it was noted how they were made are figures alone."""
+    arms: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    return {name: arm if "figures" in arm else {"figures": arm} for name, arm in arms.items()}
+
+
+def made(prompts: int) -> dict[str, Any]:
+    """When, from what and where an arm is made, and how many prompts of each tier it draws."""
+    return {"date": shapes.today(), "commit": commit(), "processor": processor(), "prompts": prompts}
+
+
+def origin(arm: Mapping[str, Any]) -> str:
+    """The same in words."""
+    if "commit" not in arm:
+        return "unknown"
+    return f"{arm['date']}, commit {arm['commit']}, {arm['processor']}, {arm['prompts']} prompts a tier"
+
+
 def markdown(results: Mapping[str, Any]) -> Iterator[str]:
-    """The table."""
+    """The table; its caption names every origin that an arm has, once."""
+    origins = "; ".join(dict.fromkeys(map(origin, results["arms"].values())))
     yield (
-        f"{results['date']}, commit {results['commit']}, {results['processor']}; each from nothing, with "
-        f"{results['pictures']:,} pictures; {results['prompts']} prompts a tier, one picture each."
+        f"Made: {origins}. Each from nothing, with {results['pictures']:,} pictures, and judged by one "
+        "picture of each prompt."
     )
     yield ""
     yield f"| way | flow | misled | {' | '.join(f'{TIERS[tier].number} {tier} %' for tier in JUDGED)} |"
     yield f"|---|---|---|{'---|' * len(JUDGED)}"
-    for name, found in results["arms"].items():
-        for other, row in found.items():
+    for name, arm in results["arms"].items():
+        for other, row in arm["figures"].items():
             shares = " | ".join(f"{row[tier]:.0f}" for tier in JUDGED)
             way = ", ".join(filter(None, (name, other)))
             yield f"| {way} | {row['flow']:.4f} | {row['misled']:.3f} | {shares} |"
@@ -182,19 +201,17 @@ def main() -> None:
     folder = asked.folder or asked.run / "ablations"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"figures-{asked.pictures}.json"
-    arms: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    arms = arms_in(kept)
     for name in asked.arms:
         if name not in arms:
             print(name, flush=True)
             place = folder / f"{name.replace(' ', '-').replace(',', '')}-{asked.pictures}"
-            arms[name] = trained(asked.run, place, ARMS[name], asked.pictures, asked.prompts)
+            began = made(asked.prompts)
+            figures = trained(asked.run, place, ARMS[name], asked.pictures, asked.prompts)
+            arms[name] = began | {"figures": figures}
             kept.write_text(json.dumps(arms, indent=1) + "\n")
     results = {
-        "date": shapes.today(),
-        "commit": commit(),
-        "processor": processor(),
         "pictures": asked.pictures,
-        "prompts": asked.prompts,
         "arms": {name: arms[name] for name in ARMS if name in arms},
     }
     table = "\n".join(markdown(results))

@@ -5,6 +5,8 @@ import pytest
 from conftest import FromNoise
 
 from fromnoise.cli.score import FULL, QUICK
+from fromnoise.pipeline import Pipeline
+from fromnoise.score.labels import LABELS
 
 FEW = ("score", "--tier", "single", "--prompts", 2, "--held-out", 0, "--pool", 6, "--steps", 1)
 
@@ -57,6 +59,7 @@ def test_a_score_is_set_beside_one_of_the_same_ruler_only(kept: tuple[FromNoise,
         (None, 5, "cannot read r.json"),
         ("{", 2, "r.json is no JSON"),
         ('{"format": 1}', 2, "format 1 of WorldEval"),
+        ("[1]", 2, "it holds no score"),
     ],
 )
 def test_what_is_no_report_is_refused_before_anything_is_drawn(
@@ -74,6 +77,23 @@ def test_labels_that_are_not_there_are_asked_for(fromnoise: FromNoise) -> None:
     done = fromnoise("score", "--labels", "nowhere")
     assert done.code == 5
     assert "fromnoise score --sheet-for-labels nowhere" in done.err
+
+
+def test_a_folder_of_labels_is_known_before_anything_is_drawn(
+    fromnoise: FromNoise, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("used").mkdir()
+    Path("used", LABELS).write_text("{}\n")
+    monkeypatch.setattr(Pipeline, "__call__", lambda *_: pytest.fail("it draws"))
+    done = fromnoise("score", "--sheet-for-labels", "used")
+    assert done.code == 5
+    assert "used/labels.jsonl is there already" in done.err
+
+
+def test_a_device_that_cannot_be_used_is_no_bug(fromnoise: FromNoise, embedded: Path) -> None:
+    done = fromnoise(*map(str, FEW), "--device", "nonsense")
+    assert done.code == 2
+    assert "device: 'nonsense' cannot be used" in done.err
 
 
 def test_a_quick_score_has_less_of_everything() -> None:

@@ -76,6 +76,32 @@ def test_labels_are_never_overwritten_and_never_half_read(labels: Labels, tmp_pa
     assert "--sheet-for-labels" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"side": None}, "line 1 does not say model_hash, world and side"),
+        ({"side": 0}, "line 1 does not say"),
+        ({"side": "wide"}, "line 1 does not say"),
+        ({"model_hash": None}, "line 1 does not say"),
+        ({"world": None}, "line 1 does not say"),
+        ({"world": "nowhere"}, "world: 'nowhere' is unknown"),
+    ],
+)
+def test_a_first_line_that_lacks_something_is_one_clear_error(
+    labels: Labels, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    save_labels(tmp_path, labels)
+    fill_in(tmp_path, [True] * 30)
+    about, *lines = (tmp_path / "labels.jsonl").read_text().splitlines()
+    kept = {name: value for name, value in (json.loads(about) | change).items() if value is not None}
+    (tmp_path / "labels.jsonl").write_text("\n".join([json.dumps(kept), *lines]))
+    with pytest.raises(RequestError, match=said):
+        load_labels(tmp_path)
+    (tmp_path / "labels.jsonl").write_text(about)
+    with pytest.raises(RequestError, match="it holds no label"):
+        load_labels(tmp_path)
+
+
 def test_agreement_is_counted_in_all_four_ways(labels: Labels) -> None:
     one = replace(labels.labels[0], prompt="a red cat in the snow by day")
     hand = (True, True, True, False, False)

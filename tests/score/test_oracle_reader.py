@@ -14,7 +14,7 @@ from fromnoise.score import oracle as room
 from fromnoise.score.oracle import words_of
 from fromnoise.train.presets import oracle_spec
 from fromnoise.weights.detect import detect
-from fromnoise.weights.model_loader import load_model
+from fromnoise.weights.model_loader import find_device, load_model
 from fromnoise.weights.stored import open_weights
 from fromnoise.world import FULL, SMALL, SPELLING, WORLDS, Mix, World, sample_scene, scene_seed
 from fromnoise.world.render import render
@@ -120,6 +120,14 @@ def test_a_saved_oracle_answers_as_before(oracle: Oracle, file: Path) -> None:
     assert torch.equal(again(pixels).kinds, oracle(pixels).kinds)
     assert not any(p.requires_grad for p in again.parameters())
     assert load_oracle(file).digest == sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_device_is_named_as_for_drawing(file: Path) -> None:
+    kind = next(load_oracle(file, "auto").oracle.parameters()).device.type
+    assert kind == find_device("auto").type
+    with pytest.raises(RequestError, match="device: 'nonsense' cannot be used") as caught:
+        load_oracle(file, "nonsense")
+    assert caught.value.hint == "try cpu"
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(oracle: Oracle, file: Path) -> None:

@@ -114,6 +114,25 @@ def test_what_another_version_wrote_is_refused(report: Report) -> None:
         Report.from_json({key: value for key, value in data.items() if key != "pictures"})
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        5,
+        {"stamp": [1]},
+        {"stamp": {"version": 3}},
+        {"rows": 5},
+        {"rows": ["row"]},
+        {"pictures": ["picture"]},
+        {"sections": [{"title": "", "note": "", "rows": [[]]}]},
+    ],
+)
+def test_json_that_is_no_report_is_one_clear_error(report: Report, data: object) -> None:
+    whole = replace(report, stamp=STAMP).to_json() | data if isinstance(data, dict) else data
+    with pytest.raises(RequestError, match=r"report: (it holds no score|format)"):
+        Report.from_json(whole)  # type: ignore[arg-type]
+
+
 def test_two_scores_are_set_side_by_side(report: Report) -> None:
     before = replace(report, rows=(row(SEEN, "model", 80),), stamp=replace(STAMP, model_hash="f" * 64))
     section = compared(before, replace(report, stamp=STAMP))

@@ -6,15 +6,17 @@ from shutil import copytree
 
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import Rehearsal
 from PIL import Image
 
+from fromnoise.cli.app import app
 from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle
 from fromnoise.pipeline import Pipeline
 from fromnoise.train import stages
 from fromnoise.train.presets import MITE_RUN, TINY_RUN
-from fromnoise.train.state import read_checkpoint, under, write_checkpoint
+from fromnoise.train.state import LATEST, PREVIOUS, read_checkpoint, under, write_checkpoint
 from fromnoise.weights.native import load_native
 
 
@@ -51,7 +53,7 @@ def test_the_assembled_model_draws_what_the_trained_parts_draw(rehearsal: Rehear
     assert torch.equal(parts.decoder.leave.weight, alone["leave.weight"].half().float())
     assert parts.spec.vae == stages.read_vae_spec(rehearsal.folder)
     assert len(parts.spec.vae.latent_std) == parts.spec.vae.latent_channels
-    assert parts.tokenizers[0] == json.loads((rehearsal.folder / stages.TOKENIZER).read_text("utf-8"))
+    assert parts.tokenizers[0] == json.loads((rehearsal.folder / "tokenizer.json").read_text("utf-8"))
 
 
 def test_a_model_of_bytes_is_smaller_and_nearly_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:
@@ -175,6 +177,37 @@ def test_an_unfinished_stage_hands_on_its_newest_averages(rehearsal: Rehearsal, 
     unfinished = stages.load_part(Oracle(TINY_RUN.oracle_spec), folder / "oracle").state_dict()
     finished = stages.load_part(Oracle(TINY_RUN.oracle_spec), rehearsal.folder / "oracle").state_dict()
     assert all(torch.equal(unfinished[name], finished[name]) for name in finished)
+
+
+def test_a_stage_that_was_stopped_before_it_first_saved_stands_in_nobodys_way(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    folder = copied(rehearsal, tmp_path)
+    for stage in ("decoder", "oracle", "turbo"):
+        for name in (stages.WEIGHTS, LATEST, PREVIOUS):
+            (folder / stage / name).unlink(missing_ok=True)
+        assert (folder / stage).is_dir()
+    stages.unet_task(folder, TINY_RUN)
+    stages.turbo_task(folder, TINY_RUN)
+    out = tmp_path / "out"
+    out.mkdir()
+    done = CliRunner().invoke(
+        app, ["train", "assemble", str(folder), "--tiny", "-o", str(out / "m.safetensors")]
+    )
+    assert done.exit_code == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {"m.safetensors", "m.sha256"}
+    assert done.stdout == f"{out / 'm.safetensors'}\n"
+
+
+def test_a_checker_that_cannot_be_shipped_is_known_before_anything_is_written(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    folder, out = copied(rehearsal, tmp_path), tmp_path / "m.safetensors"
+    path = folder / "oracle" / stages.WEIGHTS
+    write_checkpoint(path, {}, read_checkpoint(path).facts)
+    done = CliRunner().invoke(app, ["train", "assemble", str(folder), "--tiny", "-o", str(out)])
+    assert done.exit_code == WeightsError.exit_code
+    assert not out.exists()
 
 
 def test_presets_change_one_recipe_at_a_time() -> None:

@@ -183,6 +183,7 @@ def test_it_is_refused_after_another_training_of_the_unet(rehearsal: Rehearsal, 
     ):
         with pytest.raises(WeightsError, match="learned from another U-Net than the one in unet/") as caught:
             stage()
+        assert not (tmp_path / "m.safetensors").exists()
         assert "fromnoise train turbo" in (caught.value.hint or "")
         assert "--newer-unet" in (caught.value.hint or "")
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ from conftest import Rehearsal
 
 from fromnoise.errors import RequestError, WeightsError
 from fromnoise.train import stages
+from fromnoise.train.handover import marks
 from fromnoise.train.loop import Run
 from fromnoise.train.presets import TINY_RUN
 from fromnoise.train.recipe import Recipe
+from fromnoise.train.state import read_checkpoint
 from fromnoise.train.unpacking import unpack
 from fromnoise.weights.native import Parts, load_native
 
@@ -67,6 +70,21 @@ def test_without_moments_the_rate_warms_up_again_also_after_a_stop(
     again = Run(stages.unet_task(folder, LONGER), recipe, folder / "unet")
     shares = [again.rate(step) / recipe.lr for step in range(4, 9)]
     assert shares == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+
+
+def test_it_notes_which_encoder_and_tokenizer_its_parts_learned_with(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    folder = unpacked(rehearsal, tmp_path / "run")
+    unet, clip = (newest_facts(folder / name) for name in ("unet/latest", "clip/weights"))
+    ours = marks(folder)
+    assert ours["tokenizer"] == marks(rehearsal.folder)["tokenizer"]
+    assert {part: unet[part] for part in ours} == ours
+    assert clip["tokenizer"] == ours["tokenizer"]
+
+
+def newest_facts(name: Path) -> dict[str, Any]:
+    return read_checkpoint(name.with_suffix(".safetensors")).facts
 
 
 def test_units_stay_when_the_pool_grows(rehearsal: Rehearsal, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from fromnoise.weights.adapters import Adapter, open_adapter
 from fromnoise.weights.model_loader import FOLDER
 from fromnoise.weights.native import Parts, save_native
 from fromnoise.weights.own_adapters import own_adapter
+from fromnoise.weights.wardrobe import find_adapter
 
 SMALL: dict[str, Any] = {"width": 16, "height": 16, "seed": 1}
 
@@ -62,6 +63,19 @@ def test_a_model_knows_its_own_adapter_by_a_short_name(pipe: Pipeline, model: Pa
             pipe("a red house", adapters=(name,), **SMALL)
     with pytest.raises(StorageError, match="there is no adapter 'turbo'"):
         Pipeline.of(load_parts(pipe))("a red house", adapters=("turbo",), **SMALL)
+
+
+def test_a_folder_of_its_name_is_not_meant_but_a_file_is(
+    pipe: Pipeline, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = model.with_name("house.v2.turbo.safetensors")
+    monkeypatch.chdir(model.parent)
+    Path("turbo").mkdir()  # as the stage of a run
+    assert find_adapter("turbo", (), model) == own
+    assert pipe("a red house", adapters=("turbo",), **SMALL).request.steps == 3
+    assert find_adapter("./turbo", (), model) == Path("./turbo")
+    other = own.rename("turbo.safetensors")
+    assert find_adapter("turbo.safetensors", (), model) == Path(other.name)
 
 
 def test_a_folder_without_a_name_has_none_of_its_own() -> None:

@@ -164,17 +164,18 @@ def chosen(reader: "OracleReader", options: Mapping[str, Any]) -> "tuple[Tier, .
 
 
 def sheets(options: Mapping[str, Any]) -> list[Path]:
-    """Draw pictures for a person to label.  Raises: as `chosen` and `save_labels`"""
+    """Draw pictures for a person to label.  Raises: as `chosen` and `begin_labels`"""
     import torch
 
     from fromnoise.cli.score_parts import drawing, how_drawn
     from fromnoise.loading import load
-    from fromnoise.score import Labels, kept, load_oracle, save_labels, to_label
+    from fromnoise.score import Labels, begin_labels, kept, load_oracle, save_labels, to_label
 
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     tiers = chosen(load_oracle(options["oracle"]), options)
     labels = to_label(tiers, TO_LABEL)
+    begin_labels(options["sheet_for_labels"])
     pipe = load(options["model"], device=options["device"])
     request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
     draw = drawing(pipe, request)

@@ -211,7 +211,7 @@ def assemble(
     """Put the trained parts into one model file, the checker and turbo beside it, and checksums."""
     from fromnoise.nets.oracle import Oracle
     from fromnoise.score import save_oracle
-    from fromnoise.train.handover import ORACLE, TURBO, load_part
+    from fromnoise.train.handover import ORACLE, TURBO, has_weights, load_part
     from fromnoise.train.stages import assemble as put_together
     from fromnoise.weights.own_adapters import beside
 
@@ -221,14 +221,15 @@ def assemble(
         raise RequestError({"out": f"{taken[0]} is there already"}, hint="--force replaces it")
     if not model.parent.is_dir():
         raise StorageError(f"there is no folder {model.parent}", hint=f"mkdir -p {model.parent}")
-    preset = begun(tiny, world, threads)
+    preset, can_judge = begun(tiny, world, threads), has_weights(folder / ORACLE)
+    oracle = load_part(Oracle(preset.oracle_spec), folder / ORACLE) if can_judge else None
     put_together(folder, model, preset, small=small)
     screen = Screen()
     screen.path(model)
-    if (folder / TURBO).exists():
+    if has_weights(folder / TURBO):
         screen.path(quick)
-    if (folder / ORACLE).exists():
-        save_oracle(load_part(Oracle(preset.oracle_spec), folder / ORACLE), checker, world=preset.world)
+    if oracle:
+        save_oracle(oracle, checker, world=preset.world)
         screen.path(checker)
 
 

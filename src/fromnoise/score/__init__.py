@@ -4,7 +4,7 @@ from fromnoise.score.classical import ClassicalReader
 from fromnoise.score.clip import Clip
 from fromnoise.score.keeping import kept
 from fromnoise.score.kid import Distance, kid
-from fromnoise.score.labels import Label, Labels, agreement, load_labels, save_labels, to_label
+from fromnoise.score.labels import Label, Labels, agreement, begin_labels, load_labels, save_labels, to_label
 from fromnoise.score.oracle import OracleReader, load_oracle, save_oracle
 from fromnoise.score.pages import to_markdown
 from fromnoise.score.plans import SEEN, TIERS
@@ -45,6 +45,7 @@ __all__ = [
     "Variety",
     "Witness",
     "agreement",
+    "begin_labels",
     "check_comparable",
     "compared",
     "kappa",

@@ -75,11 +75,16 @@ def to_label(tiers: Sequence[Tier], count: int) -> list[Label]:
     return [Label(n, *each, seed=FIRST_SEED + n) for n, each in enumerate(chosen, start=1)]
 
 
-def save_labels(folder: Path, labels: Labels) -> list[Path]:
-    """Write the pictures, the sheets and the list to fill in.  Raises: StorageError"""
+def begin_labels(folder: Path) -> None:
+    """Make the folder for labels.  Raises: StorageError if it cannot be made, or holds some already"""
     make_folder(folder)
     if (folder / LABELS).exists():
         raise StorageError(f"{folder / LABELS} is there already", hint="name another folder")
+
+
+def save_labels(folder: Path, labels: Labels) -> list[Path]:
+    """Write the pictures, the sheets and the list to fill in.  Raises: StorageError"""
+    begin_labels(folder)
     images = [to_image(picture) for picture in to_pictures(labels.pixels, [0] * len(labels.pixels))]
     side = images[0].width
     rows = -(-len(images) // ACROSS)
@@ -124,17 +129,28 @@ def load_labels(folder: Path) -> Labels:
     except (OSError, ValueError) as error:
         hint = f"make one: fromnoise score --sheet-for-labels {folder}"
         raise StorageError(f"cannot read {folder / LABELS}: {error}", hint=hint) from error
-    facts = _parsed(about, 1, dict)
+    model_hash, world, side = _about(about)
     labels: list[Label] = [_parsed(line, number, Label) for number, line in enumerate(lines, start=2)]
+    if not labels:
+        raise RequestError({LABELS: "it holds no label"}, hint="a line a picture follows the first one")
     if open_ := [label.number for label in labels if not isinstance(label.right, bool)]:
         problem = f"{len(open_)} pictures have no label yet, the first is number {open_[0]}"
         raise RequestError({LABELS: problem}, hint='say "right": true or false in every line')
-    side = int(facts["side"])
     with opened(folder / PICTURES) as mosaic:
         mosaic.load()
         boxes = ((n % ACROSS * side, n // ACROSS * side) for n in range(len(labels)))
         parts = [from_image(mosaic.crop((x, y, x + side, y + side))) for x, y in boxes]
-    return Labels(facts["model_hash"], facts["world"], tuple(labels), torch.cat([*map(to_pixels, parts)]))
+    return Labels(model_hash, world, tuple(labels), torch.cat([*map(to_pixels, parts)]))
+
+
+def _about(line: str) -> tuple[str, str, int]:
+    """What the first line says: the model, the world, and the side of a picture."""
+    match _parsed(line, 1, dict):
+        case {"model_hash": str(model_hash), "world": str(world), "side": int(side)} if side > 0:
+            return model_hash, world_of(world).name, side
+        case _:
+            hint = "leave that line as fromnoise score --sheet-for-labels wrote it"
+            raise RequestError({LABELS: "line 1 does not say model_hash, world and side"}, hint=hint)
 
 
 def _parsed(line: str, number: int, kind: Callable[..., Any]) -> Any:

@@ -18,7 +18,7 @@ from fromnoise.durable import replacing
 from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle
 from fromnoise.specs import OracleSpec
-from fromnoise.weights.model_loader import FOLDER, REINSTALL
+from fromnoise.weights.model_loader import FOLDER, REINSTALL, find_device
 from fromnoise.weights.native import CHECKER, HEADER
 from fromnoise.world.seeing import Seen, sightings
 from fromnoise.world.vocabulary import COLOURS, SETTINGS, STYLES, TEXTURES, THINGS, TIMES, WEATHERS
@@ -178,13 +178,13 @@ def save_oracle(
             part.write_bytes(content)
 
 
-def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") -> OracleReader:
+def load_oracle(path: Path | None = None, device: str = "cpu") -> OracleReader:
     """An oracle in float32, needing no gradients, with its own words; None is the one of fromnoise.
 
     Raises: StorageError if it cannot be read; WeightsError if it is damaged, is not what its checksum says,
-            or was trained on words that cannot be drawn
+            or was trained on words that cannot be drawn; RequestError if the device cannot be used
     """
-    source, hint = path or ORACLE_FILE, "" if path else REINSTALL
+    place, source, hint = find_device(device), path or ORACLE_FILE, "" if path else REINSTALL
     if not source.exists():
         raise StorageError(f"cannot read the oracle {source.name}: there is no {source}", hint=TRAIN_ONE)
     try:
@@ -203,7 +203,7 @@ def load_oracle(path: Path | None = None, device: str | torch.device = "cpu") ->
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{source.name} holds no oracle that we can read: {error}", hint=hint) from error
     check_words(words, oracle.spec, source.name)
-    return OracleReader(oracle.to(device).eval().requires_grad_(False), words=words, digest=found)
+    return OracleReader(oracle.to(place).eval().requires_grad_(False), words=words, digest=found)
 
 
 def check_words(words: Words, spec: OracleSpec, name: str) -> None:

@@ -131,19 +131,20 @@ class Report:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Back from `to_json`.  Raises: RequestError for what another version wrote, or nobody did"""
-        made: int = (data.get("stamp") or {"version": VERSION})["version"]
-        if (data.get("format"), made) != (FORMAT, VERSION):
-            problem = f"format {data.get('format')} of WorldEval {made}, not {FORMAT} of {VERSION}"
-            raise RequestError({"report": problem}, hint="score again with this version")
         try:
+            made: int = (data.get("stamp") or {"version": VERSION})["version"]
+            if (data.get("format"), made) != (FORMAT, VERSION):
+                problem = f"format {data.get('format')} of WorldEval {made}, not {FORMAT} of {VERSION}"
+                raise RequestError({"report": problem}, hint="score again with this version")
             return cls(
                 tuple(map(Row.from_json, data["rows"])),
                 tuple(map(_judged, data["pictures"])),
                 tuple(map(Section.from_json, data["sections"])),
                 Stamp.from_json(data["stamp"]) if data["stamp"] else None,
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RequestError({"report": f"it holds no score: {error}"}) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problem, hint = f"it holds no score: {error}", "name a file that fromnoise score -o wrote"
+            raise RequestError({"report": problem}, hint=hint) from error
 
 
 def _judged(data: dict[str, Any]) -> Judged:

@@ -3,6 +3,7 @@
 Source: Radford et al. 2021, fig. 3 (arXiv:2103.00020)
 """
 
+from collections.abc import Mapping
 from math import log
 from pathlib import Path
 
@@ -37,10 +38,18 @@ class ClipTask:
     name = "clip"
 
     def __init__(
-        self, text: ClipSpec, image: ImageTowerSpec, pool: Pool, tokens: Tensor, recipe: Recipe
+        self,
+        text: ClipSpec,
+        image: ImageTowerSpec,
+        pool: Pool,
+        tokens: Tensor,
+        recipe: Recipe,
+        *,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
-        """`tokens`: (N, CAPTIONS, context), the pool's captions."""
+        """`tokens`: (N, CAPTIONS, context), the pool's captions; `facts`: which tokenizer they are of."""
         torch.manual_seed(recipe.seed)
+        self.facts = facts or {}
         self.pool, self.tokens, self.size = pool, tokens, image.size
         self.batch, self.seed = recipe.batch, recipe.seed
         self.device = device_of(recipe)

@@ -15,7 +15,7 @@ from fromnoise.specs import VaeSpec
 from fromnoise.train.device import autocast, device_of, onto
 from fromnoise.train.pool import Pool, divided
 from fromnoise.train.recipe import Recipe
-from fromnoise.train.state import generator
+from fromnoise.train.state import ENCODER, digest, generator
 from fromnoise.train.vae import LOOK_WEIGHT, apart, crops_at, look_at, unlike
 
 SQUARES = 5.0  # how much more squared errors count than in the autoencoder's own training
@@ -39,6 +39,7 @@ class DecoderTask:
     ) -> None:
         """`decoder` is trained in place, and begins as it is."""
         self.spec, self.pool, self.batch, self.seed = spec, pool, recipe.batch, recipe.seed
+        self.facts = {ENCODER: digest(encoder.state_dict())}
         self.device = device_of(recipe)
         self.encoder = encoder.to(self.device).eval().requires_grad_(False)
         self.modules = decoder.to(self.device).train()

@@ -1,13 +1,15 @@
 """What one stage of a run leaves in its folder for the next ones."""
 
 import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from fromnoise.errors import StorageError, WeightsError
+from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
 from fromnoise.specs import ClipSpec, ModelSpec, VaeSpec
@@ -15,7 +17,19 @@ from fromnoise.text import Tokenizer
 from fromnoise.train.loop import Run
 from fromnoise.train.pool import Pool
 from fromnoise.train.recipe import Recipe, Task
-from fromnoise.train.state import Checkpoint, newest, read_checkpoint, under, write_checkpoint
+from fromnoise.train.state import (
+    ENCODER,
+    LATEST,
+    PREVIOUS,
+    TOKENIZED,
+    Checkpoint,
+    check_learned_with,
+    digest,
+    newest,
+    read_checkpoint,
+    under,
+    write_checkpoint,
+)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,11 +49,24 @@ def export(task: Task, recipe: Recipe, folder: Path) -> None:
     write_checkpoint(folder / WEIGHTS, tensors, run.facts())
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a stage has anything to hand on: one that was stopped before it first saved has not."""
+    return any((folder / name).exists() for name in (WEIGHTS, LATEST, PREVIOUS))
+
+
 def handed_on(folder: Path) -> Checkpoint:
     """The weights of a finished stage, or the newest averages of an unfinished one.
 
-    Raises: StorageError if the stage was never trained; WeightsError if its files are damaged
+    Raises: StorageError if the stage was never trained; WeightsError if its files are damaged, or it learned
+            with another encoder or tokenizer than the run's
     """
+    found = _handed_on(folder)
+    ours = {part: mark(folder.parent) for part, mark in MARKS.items() if part in found.facts}
+    check_learned_with(folder, found.facts, ours)
+    return found
+
+
+def _handed_on(folder: Path) -> Checkpoint:
     if (folder / WEIGHTS).exists():
         return read_checkpoint(folder / WEIGHTS)
     if found := newest(folder):
@@ -47,6 +74,24 @@ def handed_on(folder: Path) -> Checkpoint:
         return Checkpoint(under("ema", tensors) or under("model", tensors), found.checkpoint.facts)
     command = f"fromnoise train {folder.name} {folder.parent}"
     raise StorageError(f"{folder} holds no weights", hint=f"train them first: {command}")
+
+
+def encoder_mark(folder: Path) -> str:
+    """The digest of a run's encoder.  Raises: StorageError, WeightsError"""
+    return digest(under("encoder", handed_on(folder / VAE).tensors))
+
+
+def tokenizer_mark(folder: Path) -> str:
+    """The digest of a run's tokenizer, whose ids follow its merges.  Raises: StorageError, WeightsError"""
+    return sha256(json.dumps(open_tokenizer(folder).to_json(), sort_keys=True).encode()).hexdigest()
+
+
+MARKS: Final[Mapping[str, Callable[[Path], str]]] = {ENCODER: encoder_mark, TOKENIZED: tokenizer_mark}
+
+
+def marks(folder: Path) -> dict[str, str]:
+    """Which encoder and tokenizer a run has.  Raises: StorageError, WeightsError"""
+    return {part: mark(folder) for part, mark in MARKS.items()}
 
 
 def load_part(module: M, folder: Path, prefix: str = "") -> M:
@@ -68,7 +113,7 @@ def load_text(folder: Path, spec: ClipSpec) -> TextTransformer:
 
 def load_decoder(folder: Path, spec: VaeSpec) -> Decoder:
     """The run's best decoder: trained on alone, if it was.  Raises: StorageError, WeightsError"""
-    if (folder / DECODER).exists():
+    if has_weights(folder / DECODER):
         return load_part(Decoder(spec), folder / DECODER)
     return load_part(Decoder(spec), folder / VAE, "decoder")
 
@@ -83,12 +128,28 @@ def card_before(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{folder / BEFORE} is damaged: {error}") from error
 
 
-def load_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
-    """The run's tokenizer.  Raises: StorageError, WeightsError if its numbers are not the text tower's"""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the run's tokenizer.  Raises: StorageError, RequestError if a stage has learned with another"""
+    path = folder / TOKENIZER
+    taught = " and ".join(stage for stage in (CLIP, UNET) if has_weights(folder / stage))
+    if taught and path.exists() and Tokenizer.load(path).to_json() != tokenizer.to_json():
+        problem = f"{path} would be another, and {taught} learned with this one"
+        hint = "go on with this one; or name an empty folder to start a new run"
+        raise RequestError({"tokenizer": problem}, hint=hint)
+    tokenizer.save(path)
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The run's tokenizer, whatever it is for.  Raises: StorageError, WeightsError"""
     if not (folder / TOKENIZER).exists():
         hint = f"train one: fromnoise train tokenizer {folder}"
         raise StorageError(f"{folder} holds no tokenizer", hint=hint)
-    tokenizer, text = Tokenizer.load(folder / TOKENIZER), spec.texts[0]
+    return Tokenizer.load(folder / TOKENIZER)
+
+
+def load_tokenizer(folder: Path, spec: ModelSpec) -> Tokenizer:
+    """The run's tokenizer.  Raises: StorageError, WeightsError if its numbers are not the text tower's"""
+    tokenizer, text = open_tokenizer(folder), spec.texts[0]
     if (tokenizer.size, tokenizer.context, tokenizer.end) != (text.vocab, text.context, text.end):
         raise WeightsError(
             f"{folder / TOKENIZER} has {tokenizer.size} tokens, {tokenizer.context} at once; "

@@ -20,6 +20,7 @@ from fromnoise.train.state import (
     DAMAGED,
     LATEST,
     Found,
+    check_learned_with,
     keep,
     newest,
     prefixed,
@@ -152,10 +153,14 @@ class Run:
         copies = 4 if self.ema else 3
         return copies * sum(p.numel() * p.element_size() for p in self.parameters.values())
 
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the task says of what it learns from, if it says anything."""
+        return getattr(self.task, "facts", {})
+
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
-        told: Mapping[str, Any] = getattr(self.task, "facts", {})  # of what it learns from, if it tells
-        facts = {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe), **told}
+        facts = {"task": self.task.name, "step": self.step, "recipe": asdict(self.recipe), **self.told}
         return facts | ({"began": self.began} if self.began else {})
 
     def save(self) -> None:
@@ -168,7 +173,10 @@ class Run:
         """Take up a checkpoint exactly.  Raises: WeightsError if it is another task's or network's"""
         tensors, facts = found.checkpoint.tensors, found.checkpoint.facts
         self._compare(found)
-        self.step = self.saved_step = facts["step"]
+        check_learned_with(self.folder, facts, self.told)
+        self.step = facts["step"]
+        if self.told.keys() <= facts.keys():  # else what is told is yet to be noted
+            self.saved_step = self.step
         moments = under("optimiser", tensors)
         self.began = facts.get("began", 0 if moments else self.step)
         weights = {name: p.detach() for name, p in self.parameters.items()} | under("model", tensors)

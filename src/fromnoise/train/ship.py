@@ -24,6 +24,7 @@ from fromnoise.train.handover import (
     VAE,
     card_before,
     handed_on,
+    has_weights,
     load_decoder,
     load_part,
     load_text,
@@ -33,7 +34,8 @@ from fromnoise.train.latents import open_latents, trained_spec, unit_variance
 from fromnoise.train.log import Log
 from fromnoise.train.pool import Pool, open_pool
 from fromnoise.train.presets import MITE_RUN, Preset
-from fromnoise.train.turbo_file import pack_turbo
+from fromnoise.train.turbo_file import load_turbo, pack_turbo
+from fromnoise.weights.adapters import Adapter
 from fromnoise.weights.native import Parts, save_native
 
 SKETCHED: Final = 500  # pictures that the quick preview is fitted to
@@ -62,12 +64,19 @@ def assemble(folder: Path, out: Path, preset: Preset = MITE_RUN, *, small: bool 
             "sketch": sketch(folder, tokenizer, spec, pool),
         },
     )
+    turbo = turbo_of(folder, spec)  # before anything is written: it may be refused
     save_native(parts, out, small=small)
     checksum = write_checksum(out)
-    if (folder / TURBO).exists():
-        about = {"card": json.dumps(told(folder / TURBO))}
-        write_checksum(pack_turbo(folder, out, spec, checksum, about))
+    if turbo:
+        write_checksum(pack_turbo(turbo, out, spec, checksum))
     return made
+
+
+def turbo_of(folder: Path, spec: ModelSpec) -> Adapter | None:
+    """The run's turbo adapter with its card, if one was trained.  Raises: StorageError, WeightsError"""
+    if not has_weights(folder / TURBO):
+        return None
+    return load_turbo(folder, spec, {"card": json.dumps(told(folder / TURBO))})
 
 
 def write_checksum(path: Path) -> str:
@@ -84,7 +93,7 @@ def card(folder: Path, spec: ModelSpec) -> dict[str, Any]:
     before = card_before(folder)
     stages: dict[str, Any] = before.get("stages", {})
     stages |= {stage: told(folder / stage) for stage in (VAE, CLIP, UNET)}
-    stages |= {stage: told(folder / stage) for stage in (DECODER, ORACLE) if (folder / stage).exists()}
+    stages |= {stage: told(folder / stage) for stage in (DECODER, ORACLE) if has_weights(folder / stage)}
     return {
         "model": spec.name,
         "date": max(stage["until"] for stage in stages.values()),

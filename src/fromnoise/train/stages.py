@@ -24,7 +24,6 @@ from fromnoise.train.handover import (
     DECODER,
     ORACLE,
     POOL,
-    TOKENIZER,
     TURBO,
     UNET,
     VAE,
@@ -34,6 +33,9 @@ from fromnoise.train.handover import (
     load_part,
     load_text,
     load_tokenizer,
+    marks,
+    save_tokenizer,
+    tokenizer_mark,
     tokens_of,
 )
 from fromnoise.train.latents import (
@@ -50,6 +52,7 @@ from fromnoise.train.pool import grow, open_pool
 from fromnoise.train.presets import MITE_RUN, Preset
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.ship import assemble
+from fromnoise.train.state import TOKENIZED
 from fromnoise.train.turbo import TurboTask
 from fromnoise.train.turbo_file import mark_teacher
 from fromnoise.train.unet import UNetTask
@@ -88,11 +91,14 @@ def make_pool(folder: Path, preset: Preset = MITE_RUN) -> Iterator[int]:
 
 
 def train_tokenizer(folder: Path, preset: Preset = MITE_RUN) -> Tokenizer:
-    """Learn the words of the pool's captions."""
+    """Learn the words of the pool's captions.
+
+    Raises: RequestError if they are others than those that a stage has learned with
+    """
     pool, text = open_pool(folder / POOL), preset.spec.texts[0]
     captions = (caption for captions in pool.captions for caption in captions)
     tokenizer = Tokenizer.train(captions, text.vocab, context=text.context)
-    tokenizer.save(folder / TOKENIZER)
+    save_tokenizer(tokenizer, folder)
     return tokenizer
 
 
@@ -129,7 +135,8 @@ def train_clip(folder: Path, preset: Preset = MITE_RUN) -> Iterator[Progress]:
     """Train the text tower against an image tower."""
     pool, tokenizer = open_pool(folder / POOL), load_tokenizer(folder, preset.spec)
     tokens = tokens_of(tokenizer, pool)
-    task = ClipTask(preset.spec.texts[0], preset.image_tower, pool, tokens, preset.clip)
+    facts = {TOKENIZED: tokenizer_mark(folder)}
+    task = ClipTask(preset.spec.texts[0], preset.image_tower, pool, tokens, preset.clip, facts=facts)
     yield from fit_and_export(task, preset.clip, folder / CLIP)
 
 
@@ -150,7 +157,7 @@ def unet_task(folder: Path, preset: Preset = MITE_RUN) -> UNetTask:
     def encode(texts: Sequence[str]) -> Tensor:
         return torch.tensor(tokenizer(texts).ids)
 
-    return UNetTask(spec, pool, text, decoder, encode, preset.prompts, preset.unet)
+    return UNetTask(spec, pool, text, decoder, encode, preset.prompts, preset.unet, facts=marks(folder))
 
 
 def train_turbo(folder: Path, preset: Preset = MITE_RUN, *, newer_unet: bool = False) -> Iterator[Progress]:

@@ -16,6 +16,7 @@ from fromnoise.train.tensorfile import open_tensors, write_tensors
 
 LATEST, PREVIOUS, DAMAGED = "latest.safetensors", "previous.safetensors", "damaged.safetensors"
 FACTS, DIGEST = "facts", "sha256"  # in a file's header
+ENCODER, TOKENIZED = "encoder", "tokenizer"  # in facts: the digests of what a stage learned with
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
         numbers: Any = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy()
         total.update(numbers)
     return total.hexdigest()
+
+
+def check_learned_with(stage: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse a stage that learned with another encoder or tokenizer, where it says.  Raises: WeightsError"""
+    for part in (ENCODER, TOKENIZED):
+        if part in theirs and part in ours and theirs[part] != ours[part]:
+            raise WeightsError(
+                f"{stage} learned with another {part} than the one in {stage.parent}",
+                hint=f"delete {stage}, then fromnoise train {stage.name} {stage.parent}",
+            )
 
 
 def keep(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The turbo adapter as a file beside its model: for that model alone, and with its own steps and guidance."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -46,8 +47,8 @@ def mark_teacher(folder: Path, unet: UNet, steps: int | None = None) -> int:
     return before
 
 
-def pack_turbo(folder: Path, model: Path, spec: ModelSpec, made_for: str, about: Mapping[str, str]) -> Path:
-    """Write the adapter beside the model, whose SHA-256 is `made_for`, and say where.
+def load_turbo(folder: Path, spec: ModelSpec, about: Mapping[str, str]) -> Adapter:
+    """The adapter as it was learned, with its own steps and guidance.
 
     Raises: StorageError; WeightsError if it learned from another U-Net, and from this one not yet to the end
     """
@@ -58,8 +59,14 @@ def pack_turbo(folder: Path, model: Path, spec: ModelSpec, made_for: str, about:
         raise WeightsError(f"{folder / TURBO} has not yet learned from the newer U-Net", hint=hint)
     recipe = facts["recipe"]
     load_part(Corrections(unet, recipe["rank"], recipe["seed"]), folder / TURBO)
-    terms = Terms(made_for=made_for, steps=recipe["strides"], guidance=1.0)
-    adapter = Adapter.trained(TURBO, {"unet": unet}, {**about, **terms.metadata()})
+    terms = Terms(steps=recipe["strides"], guidance=1.0)
+    return Adapter.trained(TURBO, {"unet": unet}, {**about, **terms.metadata()})
+
+
+def pack_turbo(turbo: Adapter, model: Path, spec: ModelSpec, made_for: str) -> Path:
+    """Write the adapter beside the model, whose SHA-256 is `made_for`; say where.  Raises: StorageError"""
+    terms = replace(Terms.of(turbo.metadata), made_for=made_for)
     path = beside(model, TURBO)
-    save_adapter(adapter, path, spec, dtype=torch.float16)
+    bound = replace(turbo, metadata={**turbo.metadata, **terms.metadata()})
+    save_adapter(bound, path, spec, dtype=torch.float16)
     return path

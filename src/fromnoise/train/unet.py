@@ -3,7 +3,7 @@
 Source: Esser et al. 2024, sec. 3 (arXiv:2403.03206): rectified flow with logit-normal times
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,12 @@ class UNetTask:
         encode: Callable[[Sequence[str]], Tensor],
         prompts: Sequence[str],
         recipe: UNetRecipe,
+        *,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
+        """`facts`: of which encoder and tokenizer the pool's latents and tokens are."""
         torch.manual_seed(recipe.seed)
+        self.facts = facts or {}
         self.spec, self.pool, self.recipe = spec, pool, recipe
         self.device = device_of(recipe)
         self.decoder = decoder.to(self.device).eval().requires_grad_(False)

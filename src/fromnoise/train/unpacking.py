@@ -16,10 +16,10 @@ from fromnoise.durable import replacing
 from fromnoise.errors import RequestError, WeightsError
 from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
-from fromnoise.train.handover import BEFORE, CLIP, LATENTS, TOKENIZER, UNET, VAE, WEIGHTS
+from fromnoise.train.handover import BEFORE, CLIP, LATENTS, TOKENIZER, UNET, VAE, WEIGHTS, marks
 from fromnoise.train.latents import LATENT_SPEC
 from fromnoise.train.log import Log
-from fromnoise.train.state import LATEST, digest, prefixed, write_checkpoint
+from fromnoise.train.state import ENCODER, LATEST, TOKENIZED, prefixed, write_checkpoint
 from fromnoise.weights.native import Parts
 
 CARD: Final = "card"
@@ -45,18 +45,19 @@ def unpack(parts: Parts, folder: Path, spec: ModelSpec) -> None:
     stages: Mapping[str, Any] = card.get("stages", {})
     unet, text = _numbers(parts.unet), _numbers(parts.texts[0])
     encoder, decoder = _numbers(parts.encoder), _numbers(parts.decoder)
-    for stage, tensors in (
-        (VAE, prefixed("encoder", encoder) | prefixed("decoder", decoder)),
-        (CLIP, prefixed("text", text)),
-    ):
-        write_checkpoint(folder / stage / WEIGHTS, tensors, _facts(stage, stages))
-    write_checkpoint(folder / LATENTS / LATENT_SPEC, {}, {"vae": vae.to_json(), "encoder": digest(encoder)})
+    pair = prefixed("encoder", encoder) | prefixed("decoder", decoder)
+    write_checkpoint(folder / VAE / WEIGHTS, pair, _facts(VAE, stages))
+    Tokenizer.from_json(parts.tokenizers[0]).save(folder / TOKENIZER)
+    ours = marks(folder)
+    read = _facts(CLIP, stages) | {TOKENIZED: ours[TOKENIZED]}
+    write_checkpoint(folder / CLIP / WEIGHTS, prefixed("text", text), read)
+    units = {"vae": vae.to_json(), ENCODER: ours[ENCODER]}
+    write_checkpoint(folder / LATENTS / LATENT_SPEC, {}, units)
     start = prefixed("model", prefixed("unet", unet) | prefixed("text", text))
-    write_checkpoint(folder / UNET / LATEST, start, _facts(UNET, stages))
+    write_checkpoint(folder / UNET / LATEST, start, _facts(UNET, stages) | ours)
     for stage in (VAE, CLIP, UNET):
         if stage in stages:
             _remember(folder / stage, stages[stage])
-    Tokenizer.from_json(parts.tokenizers[0]).save(folder / TOKENIZER)
     with replacing(folder / BEFORE) as part:
         part.write_text(json.dumps(card), encoding="utf-8")
 

@@ -160,9 +160,10 @@ class Wardrobe:
 def find_adapter(name: str, folders: Sequence[Path] | None, model: Path | None = None) -> Path:
     """The file that a path, a name, the beginning of one, or a hash stands for; the model's own go first.
 
+    A folder beside us may have an own one's name by chance, as a run's turbo/ has; a file never.
     Raises: StorageError if there is none, RequestError if there are several
     """
-    if not os.path.exists(name) and (own := own_adapter(model, name)):
+    if not os.path.isfile(name) and (own := own_adapter(model, name)):
         return own
     try:
         return find_model(name, folders, role="LoRA")
