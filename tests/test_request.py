@@ -90,6 +90,15 @@ def test_bad_values_are_refused_with_the_name_of_their_field(field: str, value: 
     assert list(problems(**{field: value})) == [field]
 
 
+def test_numbers_beyond_all_floats_are_refused_like_others() -> None:
+    huge = 10**400
+    assert problems(guidance=huge, strength=-huge, adapters=[{"name": "ink", "scale": huge}]) == {
+        "guidance": "it is far outside 0..100",
+        "strength": "it is far outside 0..1",
+        "adapters": "it is far outside -100..100",
+    }
+
+
 def test_limits_are_inside() -> None:
     edge = GenerateRequest(
         prompt="", width=8, height=MAX_SIDE, steps=1000, guidance=0, seeds=(MAX_SEED,), strength=1
@@ -120,6 +129,13 @@ def test_other_programs_names_become_ours() -> None:
 def test_a_spacing_that_is_given_wins_over_the_one_in_the_samplers_name() -> None:
     request = GenerateRequest(prompt="", sampler="DPM++ 2M Karras", spacing="uniform")
     assert request.spacing == "uniform"
+
+
+def test_a_change_of_sampler_brings_the_spacing_in_its_name() -> None:
+    full = GenerateRequest(prompt="", spacing="uniform").filled(Defaults())
+    assert full.but(sampler="DPM++ 2M Karras").spacing == "karras"
+    assert full.but(sampler="DPM++ 2M Karras", spacing="leading").spacing == "leading"
+    assert full.but(sampler="DPM++ 2M").spacing == "uniform"
 
 
 def test_open_fields_take_the_models_defaults_and_given_ones_stay() -> None:

@@ -45,7 +45,11 @@ def number(low: float, high: float) -> Check:
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"{value!r} is not a number")
-        if not low <= (exact := float(value)) <= high:  # NaN is nowhere
+        try:
+            exact = float(value)
+        except OverflowError as error:  # a whole number beyond all others
+            raise ValueError(f"it is far outside {low:g}..{high:g}") from error
+        if not low <= exact <= high:  # NaN is nowhere
             raise ValueError(f"{exact:g} is outside {low:g}..{high:g}")
         return exact
 

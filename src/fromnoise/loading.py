@@ -1,7 +1,7 @@
 """The first thing a program calls: a file, a folder or a name becomes a pipeline."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,9 @@ from fromnoise.errors import RequestError
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import Prediction
 from fromnoise.weights.catalogue import find_model
+from fromnoise.weights.digests import digest_of
 from fromnoise.weights.model_loader import AUTO, EMBEDDED, find_device, find_dtype, load_model, model_file
+from fromnoise.weights.stored import open_weights
 
 
 def load(
@@ -62,6 +64,7 @@ def load(
     if engine == INT8:
         check_int8(place, number)
     source = path_or_name if is_ours else find_model(path_or_name, folders)
+    separate = None if vae is None else find_model(vae, folders, role="VAE")
     parts = load_model(
         source,
         device="cpu" if place.type == CARDS else place,  # until it is known what fits
@@ -69,7 +72,7 @@ def load(
         dtype=number,
         prediction=prediction,
         ema=ema,
-        vae=None if vae is None else find_model(vae, folders, role="VAE"),
+        vae=separate,
         variant=variant,
     )
     if place.type != "cpu" and not is_ours:
@@ -79,4 +82,17 @@ def load(
     pipeline = Pipeline.of(parts, engine, placing)
     pipeline.wardrobe.folders = folders
     pipeline.wardrobe.model = model_file(source)
-    return replace(pipeline, memory=budget, load_seconds=perf_counter() - began)
+    asked = {"prediction": prediction, "ema": ema, "variant": variant, "dtype": dtype, "engine": engine}
+    return replace(
+        pipeline,
+        loaded={name: value for name, value in asked.items() if value not in (AUTO, None, False)},
+        files={} if separate is None else {"vae": _digest_of(separate)},
+        memory=budget,
+        load_seconds=perf_counter() - began,
+    )
+
+
+def _digest_of(path: Path) -> Callable[[], str]:
+    """Ask what is returned for the SHA-256 of this file, or of all files of weights in this folder."""
+    with open_weights(path) as stored:
+        return digest_of(stored.files)

@@ -63,6 +63,12 @@ class Pipeline:
     memory: Memory = AUTO  # that drawing on a CPU may take
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     digest: Callable[[], str] = str  # asks for `model_hash`
+    loaded: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  # what `load` was asked for and would not do by itself: prediction, ema, variant, dtype, engine
+    files: Mapping[str, Callable[[], str]] = field(
+        default_factory=dict[str, Callable[[], str]]
+    )  # that stand beside the model's: "vae", "embedding WORD"; each is asked for its SHA-256
     load_seconds: float = 0.0
     exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
 
@@ -135,7 +141,8 @@ class Pipeline:
             raise RequestError(
                 {"embeddings": "two are called alike"}, hint="rename one: --embedding WORD=FILE"
             )
-        return replace(self, reader=self.reader.taught(words))
+        files = {_file_of(each.word): each.digest for each in opened}
+        return replace(self, reader=self.reader.taught(words), files={**self.files, **files})
 
     @property
     def learnt_words(self) -> set[str]:
@@ -216,13 +223,24 @@ class Pipeline:
                 refiner_hash=refiner.model_hash if refiner else "",
                 given=given(full, self.spec, picture, mask) + self._beside(full, refiner),
                 enlarge=self.spec.defaults.enlarge,
+                loaded=self.loaded,
+                hashes=self._hashes(full),
             )
         )
 
     def _beside(self, request: FilledRequest, refiner: "Pipeline | None") -> tuple[str, ...]:
-        """What else a drawing depends on: another model, files of words."""
+        """What else a drawing depends on: another model, another's autoencoder, files of words."""
         words = self.reader.says_taught(request.prompt, request.negative)
-        return (*(("refiner",) if refiner else ()), *(("embedding",) if words else ()))
+        there = {"refiner": refiner is not None, "vae": "vae" in self.files, "embedding": words}
+        return tuple(name for name, is_there in there.items() if is_there)
+
+    def _hashes(self, request: FilledRequest) -> dict[str, str]:
+        """SHA-256 of the files beside the model's that a drawing depends on, where they are known."""
+        words = self.reader.tokenizers[0].words
+        said = {*words(request.prompt), *words(request.negative)}
+        silent = {_file_of(word) for word in self.reader.taught_words if not said.issuperset(words(word))}
+        asked = {name: ask() for name, ask in self.files.items() if name not in silent}
+        return {name: found for name, found in asked.items() if found}
 
     def _draw(
         self,
@@ -405,3 +423,7 @@ class Pipeline:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _file_of(word: str) -> str:
+    return f"embedding {word.lower()}"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
@@ -161,11 +161,11 @@ class GenerateRequest:
     @classmethod
     def of(cls, prompt: str, **named: Any) -> Self:
         """Make one from keywords; `seed=7` is short for `seeds=(7,)`.  Raises: RequestError"""
-        return cls.from_json({"prompt": prompt, **_spelled(named)})
+        return cls.from_json({"prompt": prompt, **spelled(named)})
 
     def but(self, **named: Any) -> Self:
         """The same with some fields changed, named as in `of`.  Raises: RequestError"""
-        return replace(self, **_known(_spelled(named)))
+        return replace(self, **_known(spelled(named)))
 
     def filled(self, defaults: Defaults) -> "FilledRequest":
         """The same request with nothing left open."""
@@ -176,7 +176,7 @@ class GenerateRequest:
         return FilledRequest(**values)
 
     def _values(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     def to_json(self) -> dict[str, Any]:
         """Plain strings, numbers and lists, with the schema's number; what was left open stays open."""
@@ -205,11 +205,19 @@ class GenerateRequest:
         return hash(tuple(self._values().values()))
 
 
-def _spelled(named: Mapping[str, Any]) -> dict[str, Any]:
+def spelled(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords as fields: `seed` is one of `seeds`, and a sampler's name may bring its spacing along.
+
+    Raises: RequestError
+    """
     if {"seed", "seeds"} <= named.keys():
         raise RequestError({"seed": "give seed or seeds, not both"})
-    rest = {name: value for name, value in named.items() if name != "seed"}
-    return rest | {"seeds": (named["seed"],)} if "seed" in named else rest
+    values = {name: value for name, value in named.items() if name != "seed"}
+    if "seed" in named:
+        values["seeds"] = (named["seed"],)
+    if values.get("spacing") is None and (brought := implied_spacing(values.get("sampler"))):
+        values["spacing"] = brought
+    return values
 
 
 def _known(given: dict[str, Any]) -> dict[str, Any]:
@@ -261,8 +269,12 @@ class GenerateResult:
     refiner_hash: str = ""
     given: tuple[
         str, ...
-    ] = ()  # beside the request: "image", "mask", "refiner", those that made a difference
+    ] = ()  # beside the request: "image", "mask", "refiner", "vae", "embedding", those that made a difference
     enlarge: int = 1  # saved pictures are shown this many times larger
+    loaded: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)  # see `Pipeline.loaded`
+    hashes: Mapping[str, str] = field(
+        default_factory=dict[str, str], hash=False
+    )  # SHA-256 of files beside the model's, where known: "vae", "embedding WORD"
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -1,13 +1,57 @@
 import json
+import sys
 from pathlib import Path
 
+import pytest
+import torch
 from conftest import FromNoise
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from fromnoise.images.metadata import read_request
+from fromnoise.images.metadata import read_record, read_request
+from fromnoise.specs import TINY
+from fromnoise.text import Tokenizer
+from fromnoise.weights.embeddings import Embedding, save_embedding
+from fromnoise.weights.native import Parts, save_native
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "weights"))
+
+from on_disk import as_checkpoint, with_averages, write_checkpoint
+from tiny_files import SPECS, VOCAB, know_tiny_families
+from tiny_files import tiny_parts as foreign_parts
 
 FAST = ("--steps", "2", "--size", "16x24")
+
+
+def write_png(name: str, **texts: str) -> Path:
+    """A picture that says this of itself."""
+    info = PngInfo()
+    for key, text in texts.items():
+        info.add_itxt(key, text)
+    Image.new("RGB", (8, 8)).save(name, pnginfo=info)
+    return Path(name)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of another program with averages, and beside it two autoencoders."""
+    folder = tmp_path_factory.mktemp("foreign")
+    state = as_checkpoint(foreign_parts(SPECS["sd1"]), "sd1")
+    vae = {name: tensor for name, tensor in state.items() if name.startswith("first_stage_model.")}
+    for factor in (2, 3):
+        write_checkpoint(
+            {name: tensor * factor for name, tensor in vae.items()}, folder / f"vae{factor}.ckpt"
+        )
+    return write_checkpoint(with_averages(state, 1.5), folder / "model.ckpt")
+
+
+@pytest.fixture
+def foreign(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That model, which we take for one of Stable Diffusion's family."""
+    know_tiny_families(monkeypatch)
+    tokenizers = (Tokenizer.train(["a hill"], VOCAB).to_json(),)
+    monkeypatch.setattr("fromnoise.weights.foreign.read_tokenizers", lambda *_: tokenizers)
+    return checkpoint
 
 
 def test_a_replay_is_the_same_file_byte_for_byte(fromnoise: FromNoise, model: Path) -> None:
@@ -89,3 +133,87 @@ def test_info_reads_what_other_programs_write(fromnoise: FromNoise) -> None:
         "3",
     )
     assert "model" not in lines
+
+
+def test_a_replay_loads_the_model_as_it_was_loaded(fromnoise: FromNoise, foreign: Path) -> None:
+    plain = fromnoise("a hill", "--model", foreign, "--seed", "1", *FAST)
+    special = ("--ema", "--prediction", "v", "--dtype", "bfloat16", "--engine", "plain")
+    drawn = fromnoise("a hill", "--model", foreign, "--seed", "1", *FAST, *special)
+    assert drawn.paths[0].read_bytes() != plain.paths[0].read_bytes()
+    loaded = {"prediction": "v", "ema": True, "dtype": "bfloat16", "engine": "plain"}
+    assert (read_record(plain.paths[0])["loaded"], read_record(drawn.paths[0])["loaded"]) == ({}, loaded)
+    again = fromnoise("replay", drawn.paths[0], "--model", foreign)
+    assert again.paths[0].read_bytes() == drawn.paths[0].read_bytes()
+    other = fromnoise("replay", drawn.paths[0], "--model", foreign, "--prediction", "eps")
+    assert read_record(other.paths[0])["loaded"] == loaded | {"prediction": "eps"}
+    assert "prediction  v\n" in fromnoise("info", drawn.paths[0]).out
+
+
+def test_a_picture_drawn_with_another_autoencoder_needs_that_one(fromnoise: FromNoise, foreign: Path) -> None:
+    vae, other = (foreign.with_name(f"vae{factor}.ckpt") for factor in (2, 3))
+    fromnoise("a hill", "--model", foreign, "--vae", vae, "--seed", "1", *FAST)
+    refused = fromnoise("replay", "hill-1.png", "--model", foreign)
+    assert (refused.code, "hint: name it: --vae FILE" in refused.err) == (2, True)
+    again = fromnoise("replay", "hill-1.png", "--model", foreign, "--vae", vae)
+    assert again.paths[0].read_bytes() == Path("hill-1.png").read_bytes()
+    assert "warning" not in again.err
+    assert (
+        "another vae drew this" in fromnoise("replay", "hill-1.png", "--model", foreign, "--vae", other).err
+    )
+
+
+def test_a_replay_with_another_refiner_or_embedding_warns(
+    fromnoise: FromNoise, model: Path, tiny_parts: Parts
+) -> None:
+    save_native(tiny_parts, Path("other.safetensors"), dtype=torch.float32)
+    for number in (1, 2):
+        glim = Embedding("glim", (torch.full((1, TINY.texts[0].width), float(number)),))
+        Path(str(number)).mkdir()
+        save_embedding(glim, f"{number}/glim.safetensors")
+    with_both = ("--refiner", model, "--embedding", "1/glim.safetensors")
+    fromnoise("a glim", "--model", model, *with_both, "--seed", "1", *FAST)
+    assert "warning" not in fromnoise("replay", "glim-1.png", "--model", model, *with_both).err
+    others = ("--refiner", "other.safetensors", "--embedding", "2/glim.safetensors")
+    said = fromnoise("replay", "glim-1.png", "--model", model, *others).err
+    assert "another refiner drew this one" in said
+    assert "another embedding glim drew this one" in said
+
+
+def test_a_record_from_before_is_replayed(fromnoise: FromNoise, model: Path) -> None:
+    drawn = fromnoise("a hill", "--model", model, "--seed", "1", *FAST)
+    request = json.dumps(read_record(drawn.paths[0])["request"])
+    old = write_png("old.png", fromnoise=f'{{"request": {request}, "model": "tiny"}}')
+    done = fromnoise("replay", old, "--model", model, "--enlarge", "1")
+    assert done.paths[0].read_bytes() == drawn.paths[0].read_bytes()
+
+
+def test_a_samplers_name_brings_its_spacing_to_a_replay(fromnoise: FromNoise, model: Path) -> None:
+    fromnoise("a hill", "--model", model, "--seed", "1", "--spacing", "uniform", *FAST)
+    for words, spacing in ((("Euler Karras",), "karras"), (("Euler",), "uniform")):
+        done = fromnoise("replay", "hill-1.png", "--model", model, "--sampler", *words, "--dry-run")
+        assert json.loads(done.out)["spacing"] == spacing
+
+
+FOREIGN = "a cat\n\x1b[2Jon a mat\nSteps: 2, Sampler: DPM++ 2M SDE, CFG scale: 7, Seed: 3, Size: 16x24"
+
+
+def test_a_word_that_is_not_ours_is_shown_and_can_be_overridden(fromnoise: FromNoise, model: Path) -> None:
+    path = write_png("theirs.png", parameters=FOREIGN)
+    told = fromnoise("info", path)
+    assert (told.code, "\x1b" in told.out, "?[2Jon a mat" in told.out) == (0, False, True)
+    assert "problem  sampler: 'DPM++ 2M SDE' is unknown" in told.out
+    assert json.loads(fromnoise("info", path, "--json").out)["text"] == FOREIGN
+    assert "sampler: 'DPM++ 2M SDE' is unknown" in fromnoise("replay", path, "--model", model).err
+    done = fromnoise("replay", path, "--model", model, "--sampler", "euler")
+    request = read_request(done.paths[0])
+    assert (request.sampler, request.seeds, request.width) == ("euler", (3,), 16)
+
+
+def test_what_a_stranger_wrote_does_not_command_the_terminal(fromnoise: FromNoise) -> None:
+    beside = {"model": "\x1b[2J", "hashes": {"\x1b[2J": "12"}}
+    for negative in ("\ud83d", "\x9b"):  # half a character is refused, and shown raw
+        request = {"prompt": "one\ntwo \x1b]0;x\x07", "negative": negative}
+        path = write_png("odd.png", fromnoise=json.dumps(beside | {"request": request}))
+        told = fromnoise("info", path)
+        assert (told.code, {*"\x1b\x07\x9b\ud83d"} & {*told.out}) == (0, set())
+    assert [line.split(None, 1)[-1] for line in told.out.splitlines()[:2]] == ["one", "?]0;x?"]

@@ -18,6 +18,7 @@ from fromnoise.images.metadata import (
     encode_png,
     from_parameters,
     parameters,
+    read_record,
     read_request,
 )
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES, find_sampler
@@ -69,6 +70,17 @@ def test_an_existing_picture_is_overwritten_only_when_told(tmp_path: Path) -> No
     names = [path.name for path in result_of().save(tmp_path / "out.png", overwrite=True)]
     assert names == ["out.png", "out-4.png"]
     assert read_request(tmp_path / "out.png").seeds == (7,)
+
+
+def test_a_saved_picture_says_how_its_model_was_loaded(tmp_path: Path) -> None:
+    beside = {
+        "loaded": {"ema": True, "dtype": "bfloat16"},
+        "hashes": {"embedding a\u200db": "cd" * 32},
+        "given": ("vae",),
+    }
+    (path,) = replace(result_of(seeds=(7,)), **beside).save(tmp_path / "out.png")
+    record = read_record(path)
+    assert {name: record[name] for name in beside} == beside | {"given": ["vae"]}
 
 
 def test_only_png_files_are_written(tmp_path: Path) -> None:
@@ -144,6 +156,17 @@ Steps: 20, Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: 42, S
 Model hash: abcdef0123, Model: "a, b", Denoising strength: 0.75, Clip skip: 2, Version: v1.10.1"""
 
 
+def test_the_strength_of_a_second_pass_is_no_request_s() -> None:
+    for second in ("Hires upscale: 2", "Hires resize: 1024x1536"):
+        assert from_parameters(f"{FOREIGN}, {second}, Hires upscaler: Latent").strength is None
+
+
+def test_uniform_is_what_automatic1111_means_by_it() -> None:
+    said = {"Uniform": "linspace", "SGM Uniform": "uniform", "Normal": "linspace"}
+    read = {label: from_parameters(FOREIGN.replace("Automatic", label)).spacing for label in said}
+    assert read == said
+
+
 def test_pictures_by_other_programs_are_read() -> None:
     assert from_parameters(FOREIGN) == GenerateRequest(
         prompt="a cat\non a mat",
@@ -176,19 +199,37 @@ def test_any_text_is_settings_or_one_clear_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", ["", "{", "[]", "{}", '{"request": 3}', '{"request": {"prompt": "", "schema": 99}}']
+    "record",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"request": 3}',
+        '{"request": {"prompt": "", "schema": 99}}',
+        "[" * 100_000,
+        '{"request": {"prompt": "", "guidance": 1' + "0" * 400 + "}}",
+        '{"request": {"prompt": "", "\\u001b[2J": 1}}',
+        '{"request": {"prompt": ""}, "given": 3}',
+        '{"request": {"prompt": ""}, "given": [["vae"]]}',
+        '{"request": {"prompt": ""}, "loaded": {"dtype": []}}',
+        '{"request": {"prompt": ""}, "loaded": {"newer": true}}',
+        '{"request": {"prompt": ""}, "hashes": {"vae": 3}}',
+        '{"request": {"prompt": ""}, "model_hash": "\\u001b[2J"}',
+    ],
 )
 def test_a_damaged_record_is_refused(tmp_path: Path, record: str) -> None:
     info = PngInfo()
     info.add_itxt("fromnoise", record)
     Image.new("RGB", (8, 8)).save(tmp_path / "out.png", pnginfo=info)
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError) as caught:
         read_request(tmp_path / "out.png")
+    assert "\x1b" not in caught.value.message
 
 
 def test_a_picture_without_a_request_says_so(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
-    with pytest.raises(RequestError, match=r"plain.png does not say how it was made"):
+    with pytest.raises(RequestError, match=r"plain.png does not say how it was made\n.*AUTOMATIC1111"):
         read_request(tmp_path / "plain.png")
     with pytest.raises(StorageError):
         read_request(tmp_path / "none.png")

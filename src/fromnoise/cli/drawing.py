@@ -1,6 +1,6 @@
 """The work behind `generate` and `replay`: requests become files, and the screen tells how far it is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -13,15 +13,22 @@ from fromnoise.cli.screen import Screen
 from fromnoise.cli.sooner import check_sooner, clock_of, sooner
 from fromnoise.events import Denoised, Encoded, Finished, Loaded
 from fromnoise.request import FilledRequest, GenerateRequest, GenerateResult, Picture
+from fromnoise.weights.wording import shown
 
 if TYPE_CHECKING:
     from fromnoise.pipeline import Pipeline
 
 
-def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, *, expect: str = "") -> None:
+def draw_all(
+    requests: Sequence[GenerateRequest],
+    asked: Asked,
+    screen: Screen,
+    *,
+    expect: Mapping[str, str] | None = None,
+) -> None:
     """Check everything that can be checked, then load the model, then draw.
 
-    `expect`: the SHA-256 of the model that drew this before, where it is known
+    `expect`: the SHA-256 of the files that drew this before, where known: "model", "refiner", "vae" …
     """
     check_sooner(asked)
     for request in requests:
@@ -37,8 +44,8 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
         pipe = taught(pipe, asked)
         pipe.wardrobe.keep_on(asked.adapters or ())  # once: for each picture it would take seconds each
     requests = [replace(request, adapters=None) for request in requests]
-    if expect and pipe.model_hash not in ("", expect):
-        screen.warn(f"another model drew this one ({expect[:12]}…); it will look different")
+    for name, digest in changed(expect or {}, pipe, refiner).items():
+        screen.warn(f"another {shown(name)} drew this one ({digest[:12]}…); it will look different")
 
     def settle(request: GenerateRequest) -> FilledRequest:
         return pipe.settled(request, picture, mask, refiner)
@@ -51,6 +58,13 @@ def draw_all(requests: Sequence[GenerateRequest], asked: Asked, screen: Screen, 
         return
     with screen.progress("drawing"):
         Run(pipe, asked, screen, picture, mask, refiner).draw(requests)
+
+
+def changed(expect: Mapping[str, str], pipe: "Pipeline", refiner: "Pipeline | None") -> dict[str, str]:
+    """Those of the files expected that are others now, or are not there."""
+    asks = {"model": pipe.digest, "refiner": refiner.digest if refiner else None, **pipe.files}
+    here = {name: ask() for name, ask in asks.items() if name in expect and ask}
+    return {name: digest for name, digest in expect.items() if here.get(name) not in ("", digest)}
 
 
 def predicted(
@@ -203,8 +217,7 @@ class Run:
         from fromnoise.world import unknown_words
 
         if self.asked.model in (None, EMBEDDED):
-            learnt = self.pipe.learnt_words
-            return [(word, near) for word, near in unknown_words(prompt) if word not in learnt]
+            return unknown_words(prompt, learnt=self.pipe.learnt_words)
         return [(word, [near] if near else []) for word, near in event.strangers]
 
     def keep(self, result: GenerateResult, request: GenerateRequest) -> None:

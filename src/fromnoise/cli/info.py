@@ -1,6 +1,5 @@
 """`fromnoise info PNG`: how a picture was made."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from fromnoise.cli.commands import Command
 from fromnoise.cli.options import FILE
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.tables import columns
+from fromnoise.errors import RequestError
 
 MAKERS: Final = ("model", "model_hash", "refiner", "refiner_hash", "version")
 
@@ -26,44 +26,48 @@ def command(png: Path, as_json: bool) -> None:
     if as_json:
         screen.record(facts)
     else:
-        screen.text(columns(list(lines(facts))))
+        screen.text(columns([row for name, value in lines(facts) for row in rows(name, value)]))
 
 
 def facts_of(png: Path) -> dict[str, Any]:
     """What a picture file says of itself.  Raises: StorageError, RequestError if it says nothing"""
-    from fromnoise.images.metadata import read_request
+    from fromnoise.images.metadata import read_text
     from fromnoise.images.pixels import opened
 
-    request = read_request(png)
+    _, text = read_text(png)
     with opened(png) as image:
-        size = {"width": image.width, "height": image.height}
+        facts = {"path": str(png), "width": image.width, "height": image.height}
+    try:
+        return facts | told(png)
+    except RequestError as error:
+        return facts | {"text": text, "problem": error.message}
+
+
+def told(png: Path) -> dict[str, Any]:
+    """What can be drawn again, and how.  Raises: StorageError, RequestError for words that are not ours"""
+    from fromnoise.images.metadata import read_record
+    from fromnoise.request import GenerateRequest
+
+    record = read_record(png)
     return {
-        "path": str(png),
-        **size,
-        "request": request.to_json(),
-        **made_by(png),
+        "request": GenerateRequest.from_json(record["request"]).to_json(),
+        **{name: str(record[name]) for name in MAKERS if record.get(name)},
+        **{name: record[name] for name in ("loaded", "hashes") if record[name]},
         "again": shlex.join(["fromnoise", "replay", str(png)]),
     }
 
 
-def record_in(png: Path) -> Mapping[str, Any]:
-    """Our own record of how a picture was made; empty where another program drew it."""
-    from fromnoise.images.metadata import OURS
-    from fromnoise.images.pixels import opened
-
-    with opened(png) as image:
-        image.load()
-        return json.loads(image.info.get(OURS, "{}"))
-
-
-def made_by(png: Path) -> dict[str, str]:
-    """The models and the version of fromnoise; empty where another program drew the picture."""
-    record = record_in(png)
-    return {name: str(record[name]) for name in MAKERS if record.get(name)}
-
-
 def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The facts for people: what was left open is not shown."""
+    if "request" in facts:
+        yield from settings(facts)
+    for name in (*MAKERS, "text", "problem", "again"):
+        if name in facts:
+            yield name.replace("_", " "), facts[name]
+
+
+def settings(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The request, how the model was loaded, and the files beside it."""
     request: Mapping[str, Any] = facts["request"]
     for name, value in request.items():
         if name not in ("schema", "width", "height", "seeds", "adapters") and value not in (None, "", 0.0):
@@ -73,6 +77,19 @@ def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "seed", ", ".join(map(str, request["seeds"]))
     if request["width"]:
         yield "size", f"{request['width']}x{request['height']}, saved as {facts['width']}x{facts['height']}"
-    for name in (*MAKERS, "again"):
-        if name in facts:
-            yield name.replace("_", " "), facts[name]
+    for name, value in facts.get("loaded", {}).items():
+        yield name, str(value)
+    for name, digest in facts.get("hashes", {}).items():
+        yield f"{name} hash", digest
+
+
+def rows(name: str, value: str) -> Iterator[tuple[str, str]]:
+    """One row a line, the name before the first."""
+    first, *others = map(plain, value.split("\n"))
+    yield plain(name), first
+    yield from (("", line) for line in others)
+
+
+def plain(line: str) -> str:
+    """Without control characters: strangers' words must not command the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -46,6 +46,21 @@ FIELDS: Final[Mapping[str, str]] = {
     "Refiner switch at": "refine_from",
     "Token merging ratio": "merge",
 }
+# Source: AUTOMATIC1111's sd_schedulers.py: "Uniform" is k-diffusion's own, equal distances in t, 0 included
+THEIR_SPACINGS: Final[Mapping[str, str | None]] = {
+    **{label: name for name, label in SPACING_LABELS.items()},
+    "Uniform": "linspace",
+    "Automatic": None,
+}
+HIRES: Final = {"Hires upscale", "Hires resize"}  # a second pass, whose strength is no request's
+LOADED: Final[Mapping[str, type]] = {  # what `Pipeline.loaded` may say
+    "prediction": str,
+    "ema": bool,
+    "variant": str,
+    "dtype": str,
+    "engine": str,
+}
+BESIDE: Final[Mapping[str, Any]] = {"given": [], "loaded": {}, "hashes": {}}  # a request: what may be told
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
 TAG = re.compile(r"\s*<(?:lora|lyco):([^<>:]+)(?::(-?[\d.]+))?>")
@@ -140,7 +155,13 @@ def _quoted(value: str) -> str:
 
 def _record(result: GenerateResult, picture: Picture) -> dict[str, Any]:
     """What makes this one picture again: it depends on its own seed alone."""
-    others = {"refiner": result.refiner, "refiner_hash": result.refiner_hash, "given": list(result.given)}
+    others = {
+        "refiner": result.refiner,
+        "refiner_hash": result.refiner_hash,
+        "given": list(result.given),
+        "loaded": dict(result.loaded),
+        "hashes": dict(result.hashes),
+    }
     return {
         "request": result.request.to_json() | {"seeds": [picture.seed]},
         "model": result.model,
@@ -158,33 +179,67 @@ def read_request(path: str | os.PathLike[str]) -> GenerateRequest:
 
     Raises: StorageError, RequestError if there is none
     """
+    return GenerateRequest.from_json(read_record(path)["request"])
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a picture says of how it was made: its "request", as fields nobody checked, and what is `BESIDE`.
+
+    Raises: StorageError, RequestError if it says nothing, or nothing that can be read
+    """
+    whose, text = read_text(path)
+    return _our_record(text) if whose == OURS else {"request": _fields_in(text), **BESIDE}
+
+
+def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Whose words a picture carries, `OURS` or `THEIRS`, and these words as they are.
+
+    Raises: StorageError, RequestError if it carries none
+    """
     with opened(path) as image:
         image.load()  # some programs write their text after the pixels
         texts = cast(dict[str, Any], image.info)
-    if (record := texts.get(OURS)) is not None:
-        return _from_record(str(record))
-    if (text := texts.get(THEIRS)) is not None:
-        return from_parameters(str(text))
-    name = Path(path).name
-    raise RequestError(
-        {"picture": f"{name} does not say how it was made"}, hint="only PNG files by fromnoise do"
-    )
+    for whose in (OURS, THEIRS):
+        if (text := texts.get(whose)) is not None:
+            return whose, str(text)
+    problem = f"{Path(path).name} does not say how it was made"
+    raise RequestError({"picture": problem}, hint="PNG files by fromnoise or AUTOMATIC1111 do")
 
 
-def _from_record(record: str) -> GenerateRequest:
+def _our_record(text: str) -> dict[str, Any]:
     try:
-        request = json.loads(record)["request"]
-    except (ValueError, KeyError, TypeError) as error:
+        record: dict[str, Any] = {**BESIDE, **json.loads(text)}
+        if not _fits(record):
+            raise ValueError("it says what we never write; update fromnoise if a newer one does")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError({"picture": f"its fromnoise record is damaged: {error}"}) from error
-    return GenerateRequest.from_json(request)
+    return record
+
+
+def _fits(record: Mapping[str, Any]) -> bool:
+    """Could we have written this? The request's values are not looked at.
+
+    Raises: KeyError, TypeError, AttributeError if not even the kinds are right
+    """
+    hashes = {name: record.get(name, "") for name in ("model_hash", "refiner_hash")} | record["hashes"]
+    words = [*record["request"].keys(), *record["given"], *hashes.values()]
+    return all(isinstance(word, str) and word.isprintable() for word in words) and all(
+        type(value) is LOADED.get(name) for name, value in record["loaded"].items()
+    )
 
 
 def from_parameters(text: str) -> GenerateRequest:
     """Read AUTOMATIC1111's text; details we have no word for are left out.  Raises: RequestError"""
+    return GenerateRequest.from_json(_fields_in(text))
+
+
+def _fields_in(text: str) -> dict[str, Any]:
     *body, last = text.strip().split("\n")
     details = {name: _unquoted(value) for name, value in DETAIL.findall(last)}
     if "Steps" not in details:
         raise RequestError({"picture": "its text says nothing about steps, so it is not a list of settings"})
+    if HIRES & details.keys():
+        details.pop("Denoising strength", None)
     prompt, _, negative = "\n".join(body).partition("\nNegative prompt:")
     if prompt.startswith("Negative prompt:"):
         prompt, negative = "", prompt.removeprefix("Negative prompt:")
@@ -197,9 +252,9 @@ def from_parameters(text: str) -> GenerateRequest:
         if size := details.get("Size"):
             width, height = map(int, size.split("x"))
             fields |= {"width": width, "height": height}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError({"picture": f"its settings are damaged: {error}"}) from error
-    return GenerateRequest.from_json(fields)
+    return fields
 
 
 def _adapters(prompt: str, details: str) -> list[dict[str, Any]] | None:
@@ -220,8 +275,7 @@ def _value(field: str, text: str) -> Any:
         case "sampler":
             return text
         case "spacing":
-            labels = {label: name for name, label in SPACING_LABELS.items()}
-            return None if text == "Automatic" else labels.get(text, text)
+            return THEIR_SPACINGS.get(text, text)
         case _:
             return float(text)
 
