@@ -40,6 +40,17 @@ def test_a_model_is_converted_and_accounted_for(
     assert same(load_file(tmp_path / "again.safetensors"), load_file(checkpoint))
 
 
+def test_what_nobody_says_is_a_warning_that_quiet_does_not_hide(fromnoise: FromNoise, tmp_path: Path) -> None:
+    state = as_checkpoint(tiny_parts(SPECS["sd2"]), "sd2")
+    write_checkpoint(state, tmp_path / "a.safetensors")
+    done = fromnoise("convert", "a.safetensors", "b.safetensors", "--quiet")
+    assert done.code == 0
+    assert done.err.startswith("warning: nothing in a.safetensors says what its U-Net predicts")
+    assert (
+        fromnoise("convert", "a.safetensors", "b.safetensors", "-q", "--force", "--prediction", "v").err == ""
+    )
+
+
 def test_what_stands_there_is_replaced_only_by_force(
     fromnoise: FromNoise, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +88,7 @@ def test_the_report_replaces_nothing(fromnoise: FromNoise, checkpoint: Path, tmp
         (["lora.safetensors", "nowhere/b.ckpt"], 5, "there is no folder"),
         (["lora.safetensors", "b", "--report", "nowhere/r.json"], 5, "there is no folder"),
         (["lora.safetensors", "b", "--dtype", "int4"], 2, "'int4' is not one of"),
+        (["lora.safetensors", "b", "--variant", "fp16"], 2, "variant: lora.safetensors is one file"),
         (["lora.safetensors"], 2, "DST is missing"),
     ],
 )

@@ -43,6 +43,12 @@ def test_the_same_is_said_in_json_on_one_line(fromnoise: FromNoise, model: Path)
     assert "sha-256" not in fromnoise("inspect", model, "--quick").out
 
 
+def test_one_file_comes_in_no_variants(fromnoise: FromNoise, model: Path) -> None:
+    done = fromnoise("inspect", model, "--variant", "fp16")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: variant: tiny.safetensors is one file")
+
+
 def test_what_cannot_draw_is_inspected_with_success(fromnoise: FromNoise) -> None:
     save_file({LORA: torch.tensor([[1.0, float("nan")]])}, "x.safetensors", {"ss_network_dim": "4", "b": "c"})
     done = fromnoise("inspect", "x.safetensors")

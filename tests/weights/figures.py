@@ -145,7 +145,8 @@ def written_as(specimen: Specimen, container: str) -> str:
     target.parent.mkdir(exist_ok=True)
     back = specimen.home / "written" / f"back from {target.name}.safetensors"
     try:
-        convert(source, target, Wishes(), spell, lambda done, note: None)
+        asked = Wishes(prediction=specimen.spec.prediction)  # random weights do not tell
+        convert(source, target, asked, spell, lambda done, note: None)
         convert(target, back, Wishes(), spell, lambda done, note: None)
     except WeightsError as error:
         return refused(error)

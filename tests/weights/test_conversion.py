@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from tiny_files import SPECS, State, bits, know_tiny_families, same, tiny_parts
 
 from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
-from fromnoise.specs import REFINER, SD15, SD21, SDXL, ModelSpec
+from fromnoise.noise.schedule import schedule_from
+from fromnoise.specs import REFINER, SD15, SD21, SDXL, ModelSpec, ScheduleSpec
 from fromnoise.text import Tokenizer
 from fromnoise.weights.conversion import Wishes, convert
 from fromnoise.weights.conversion_report import Report
@@ -27,9 +28,10 @@ from fromnoise.weights.draft_writer import LAG, Disk
 from fromnoise.weights.drafts import Origin, completed, components_of, draft_single_file
 from fromnoise.weights.layouts import checkpoint_rules, ema_name
 from fromnoise.weights.model_converter import Plan, flipped, translate
-from fromnoise.weights.modelspec import SPEC
+from fromnoise.weights.modelspec import SPEC, alphas_of
 from fromnoise.weights.native import Parts, load_native, save_native
 from fromnoise.weights.planning import left_out, plan_for
+from fromnoise.weights.probe import Probe
 from fromnoise.weights.state_dicts import LONGEST_FACT, LONGEST_FACT_NAME
 from fromnoise.weights.stored import open_weights
 from fromnoise.weights.supply import PIECE, Supply
@@ -92,7 +94,8 @@ def sd1(models: dict[str, Parts], tmp_path: Path) -> Path:
 @pytest.mark.parametrize("family", SPECS)
 def test_a_model_survives_every_format(family: str, models: dict[str, Parts], tmp_path: Path) -> None:
     before = mixed(as_checkpoint(models[family], family))
-    source = write_checkpoint(before, tmp_path / "a.safetensors", {"modelspec.author": "somebody"})
+    said = {"modelspec.author": "somebody", "modelspec.prediction_type": SPECS[family].prediction}
+    source = write_checkpoint(before, tmp_path / "a.safetensors", said)
     way = ["b", "c.ckpt", "d.safetensors", "e", "f.safetensors"]
     for name in way:
         to = "ours" if name.startswith("d") else None
@@ -231,7 +234,9 @@ def test_a_number_that_does_not_fit_is_refused_by_name(models: dict[str, Parts],
 def littered(models: dict[str, Parts], tmp_path: Path) -> Path:
     state = as_checkpoint(models["sd1"], "sd1")
     averages = {ema_name(name): 2 * tensor for name, tensor in state.items() if name.startswith(UNET)}
-    extra = {POSITIONS: torch.arange(77)[None], "alphas_cumprod": torch.rand(1000), "v_pred": torch.zeros(0)}
+    alphas = alphas_of(ScheduleSpec())
+    assert alphas is not None
+    extra = {POSITIONS: torch.arange(77)[None], "alphas_cumprod": alphas, "v_pred": torch.zeros(0)}
     return write_checkpoint(state | averages | extra, tmp_path / "littered.ckpt", {})
 
 
@@ -272,11 +277,191 @@ def test_without_a_running_average_there_is_none_to_take(sd1: Path, tmp_path: Pa
         run(sd1, tmp_path / "ema.safetensors", ema=True)
 
 
+def test_a_folder_is_pruned_too(sd1: Path, tmp_path: Path) -> None:
+    run(sd1, tmp_path / "a")
+    path = tmp_path / "a/text_encoder/model.safetensors"
+    save_file(load_file(path) | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, path)
+    name = "text_encoder.text_model.embeddings.position_ids"
+    assert run(tmp_path / "a", tmp_path / "b").left_out == {}
+    report = run(tmp_path / "a", tmp_path / "c", prune=True)
+    assert report.left_out == {name: "counts 0, 1, 2, …; asked for: --prune"}
+    assert name not in {line.name for line in report.lines}
+
+
 # --- how the model was trained ---
 
 
 def scheduler_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "scheduler/scheduler_config.json").read_text())
+
+
+def understood(path: Path) -> ModelSpec:
+    with open_weights(path) as stored:
+        identity = detect(stored)
+    assert identity.spec
+    assert "prediction" not in identity.undecided
+    return identity.spec
+
+
+def with_config(folder: Path, file: str, **words: Any) -> Path:
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | words))
+    return folder
+
+
+EPS_PROBE, V_PROBE = Probe(0.99, 0.98), Probe(0.05, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "answer", "said"),
+    [("sd2", "base", EPS_PROBE, "eps"), ("sd2", "a", V_PROBE, "v"), ("sdxl", "a-vpred", V_PROBE, "v")],
+)
+@pytest.mark.parametrize("target", ["b.safetensors", "b"])
+def test_what_nobody_says_is_asked_before_it_is_written(
+    family: str,
+    name: str,
+    answer: Probe,
+    said: str,
+    target: str,
+    models: dict[str, Parts],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fromnoise.weights.conversion.ask", lambda stored, identity: answer)
+    source = write_checkpoint(as_checkpoint(models[family], family), tmp_path / f"{name}.safetensors")
+    report = run(source, tmp_path / target)
+    assert (report.model["prediction"], report.doubts) == (said, ())
+    assert understood(tmp_path / target).prediction == said
+
+
+def test_what_its_answers_do_not_tell_is_not_said(models: dict[str, Parts], tmp_path: Path) -> None:
+    source = write_checkpoint(as_checkpoint(models["sd2"], "sd2"), tmp_path / "a.safetensors")
+    report = run(source, tmp_path / "b.safetensors")
+    assert not metadata_of(tmp_path / "b.safetensors").keys() & {
+        "modelspec.prediction_type",
+        "modelspec.architecture",
+    }
+    assert report.doubts[0].startswith("nothing in a.safetensors says what its U-Net predicts")
+    assert (report.model["prediction"], next(report.summary())) == ("undecided", "read as sd2 (base)")
+    for target, to in (("c", None), ("c.safetensors", "ours")):
+        with pytest.raises(WeightsError, match=r"nor do its answers, and .* must say it") as e:
+            run(source, tmp_path / target, to=to)
+        assert "--prediction" in e.value.hint
+        run(source, tmp_path / target, to=to, prediction="eps")
+        assert understood(tmp_path / target).prediction == "eps"
+
+
+def test_what_is_only_usual_is_drawn_with_and_not_written(sd1: Path, tmp_path: Path) -> None:
+    assert run(sd1, tmp_path / "b.safetensors").doubts == ()
+    assert "modelspec.prediction_type" not in metadata_of(tmp_path / "b.safetensors")
+
+
+LINEAR = {"beta_schedule": "linear", "beta_start": 0.0001, "beta_end": 0.02}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"prediction_type": "sample"},
+        LINEAR,
+        LINEAR | {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True},
+        {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"},
+    ],
+)
+def test_an_unusual_training_goes_along(words: dict[str, Any], sd1: Path, tmp_path: Path) -> None:
+    run(sd1, tmp_path / "a")
+    wanted = understood(with_config(tmp_path / "a", "scheduler/scheduler_config.json", **words))
+    source = tmp_path / "a"
+    for target in ("b.safetensors", "c", "d.ckpt"):
+        run(source, tmp_path / target, prune=True)
+        source, found = tmp_path / target, understood(tmp_path / target)
+        assert found.prediction == wanted.prediction, target
+        schedule = found.schedule
+        if schedule.kind == "cosine":  # which is made without betas
+            schedule = replace(schedule, beta_start=0.0001, beta_end=0.02)
+            wanted = replace(wanted, schedule=replace(wanted.schedule, beta_start=0.0001, beta_end=0.02))
+        assert schedule == wanted.schedule, target
+
+
+def test_the_name_of_sd2_does_not_contradict_the_users_word(models: dict[str, Parts], tmp_path: Path) -> None:
+    source = write_checkpoint(as_checkpoint(models["sd2"], "sd2"), tmp_path / "a.safetensors")
+    run(source, tmp_path / "b.safetensors", prediction="x0")
+    assert "modelspec.architecture" not in metadata_of(tmp_path / "b.safetensors")
+    assert understood(tmp_path / "b.safetensors").prediction == "x0"
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "said"),
+    [
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "FlowMatchEulerDiscreteScheduler"},
+            "schedule flow",
+        ),
+        (
+            "scheduler/scheduler_config.json",
+            {"beta_end": 0.03},
+            "schedule scaled_linear, beta 0.00085 to 0.03",
+        ),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 500}, "the noise schedule scaled_linear"),
+        ("scheduler/scheduler_config.json", {"_class_name": "EDMEulerScheduler"}, "schedule edm"),
+        ("scheduler/scheduler_config.json", {"trained_betas": [0.1, 0.2]}, "betas of its own"),
+        ("vae/config.json", {"scaling_factor": 0.2}, "the scale of its latents, 0.2"),
+    ],
+)
+def test_a_training_that_a_single_file_cannot_say_is_refused_and_stays_in_a_folder(
+    file: str, words: dict[str, Any], said: str, sd1: Path, tmp_path: Path
+) -> None:
+    run(sd1, tmp_path / "a")
+    with_config(tmp_path / "a", file, **words)
+    with pytest.raises(WeightsError, match=f"a cannot be converted: .*{said}"):
+        run(tmp_path / "a", tmp_path / "b.safetensors")
+    run(tmp_path / "a", tmp_path / "c")
+    before, after = (json.loads((tmp_path / folder / file).read_text()) for folder in ("a", "c"))
+    assert before == after
+
+
+def test_a_folders_own_scheduler_does_not_contradict_what_is_known_of_the_model(
+    sd1: Path, tmp_path: Path
+) -> None:
+    run(sd1, tmp_path / "a", prediction="v")
+    with_config(
+        tmp_path / "a", "scheduler/scheduler_config.json", rescale_betas_zero_snr=True, steps_offset=7
+    )
+    run(tmp_path / "a", tmp_path / "b", prediction="eps")
+    after = scheduler_of(tmp_path / "b")
+    assert (after["prediction_type"], after["rescale_betas_zero_snr"]) == ("epsilon", False)
+    assert after["steps_offset"] == 7
+
+
+def test_a_folder_gets_the_scheduler_that_the_users_word_needs(sd1: Path, tmp_path: Path) -> None:
+    run(sd1, tmp_path / "a")
+    run(tmp_path / "a", tmp_path / "edm", prediction="edm")
+    assert scheduler_of(tmp_path / "edm")["_class_name"] == "EDMEulerScheduler"
+    assert understood(tmp_path / "edm").prediction == "edm"
+    with pytest.raises(WeightsError, match="predicts 'flow' on a 'flow' schedule"):
+        run(tmp_path / "a", tmp_path / "flow", prediction="flow")
+    with pytest.raises(WeightsError, match=r"a diffusers folder has no words for .* predicts 'eps'"):
+        run(tmp_path / "edm", tmp_path / "eps", prediction="eps")
+    for source in (sd1, tmp_path / "edm"):
+        with pytest.raises(WeightsError, match="a single file of other programs has no words for"):
+            run(source, tmp_path / "b.safetensors", prediction="edm")
+
+
+@pytest.mark.parametrize("kind", ["scaled_linear", "linear", "cosine"])
+def test_the_table_of_noise_levels_is_that_of_the_schedule(kind: Any) -> None:
+    spec = ScheduleSpec(kind=kind)
+    sigmas = schedule_from(spec).sigma_of(torch.arange(1000, dtype=torch.float64))
+    torch.testing.assert_close(alphas_of(spec), (1 / (1 + sigmas**2)).float())
+
+
+def test_a_table_that_is_not_known_is_kept_or_said_to_be_lost(sd1: Path, tmp_path: Path) -> None:
+    table = torch.linspace(0.9, 0.1, 1000)
+    source = write_checkpoint(load_file(sd1) | {"alphas_cumprod": table}, tmp_path / "a.safetensors")
+    run(source, tmp_path / "b.safetensors", prune=True)
+    assert torch.equal(read(tmp_path / "b.safetensors")["alphas_cumprod"], table)
+    for target, to in (("c", None), ("c.safetensors", "ours")):
+        assert "unknown table" in run(source, tmp_path / target, to=to).left_out["alphas_cumprod"]
 
 
 def test_velocity_and_zero_snr_are_kept_there_and_back(models: dict[str, Parts], tmp_path: Path) -> None:
@@ -391,7 +576,7 @@ def test_a_folder_whose_text_encoder_was_exchanged_does_not_get_the_old_ones_lay
     models: dict[str, Parts], tmp_path: Path
 ) -> None:
     source = write_checkpoint(as_checkpoint(models["sd2"], "sd2"), tmp_path / "a.safetensors")
-    run(source, tmp_path / "b")
+    run(source, tmp_path / "b", prediction="v")
     path = tmp_path / "b/text_encoder/model.safetensors"
     start = "text_model.encoder.layers."
     layers = {n: t for n, t in load_file(path).items() if n.startswith(f"{start}1.")}
@@ -415,6 +600,28 @@ def test_the_autoencoder_of_another_file_takes_the_place_of_its_own(sd1: Path, t
     assert after.keys() == before.keys()
     for name, tensor in after.items():
         assert torch.equal(tensor, (other if name.startswith(VAE) else before)[name]), name
+
+
+def test_an_autoencoder_in_other_names_makes_no_folder_of_a_checkpoint(
+    littered: Path, tmp_path: Path
+) -> None:
+    run(littered, tmp_path / "folder")
+    report = run(littered, tmp_path / "b.safetensors", vae=tmp_path / "folder/vae")
+    assert report.model["layout"] == "ldm:sd1"
+    assert report.left_out.keys() == {name for name in read(littered) if name.startswith(VAE)}
+    assert same(read(tmp_path / "b.safetensors"), read(littered))
+
+
+def test_what_was_multiplied_by_a_scale_is_not_called_unchanged(sd1: Path, tmp_path: Path) -> None:
+    name, state = f"{UNET}time_embed.0.weight", load_file(sd1)
+    kept = state[name].to(torch.float8_e4m3fn)
+    scaled = state | {name: kept, f"{UNET}time_embed.0.scale_weight": torch.tensor(0.5)}
+    report = run(write_checkpoint(scaled, tmp_path / "a.safetensors"), tmp_path / "b.safetensors")
+    line = next(line for line in report.lines if line.name == name)
+    assert (line.change, line.dtype) == ("retyped", "float32")
+    assert line.before == (sha256(bits(kept)).hexdigest(),)
+    assert line.after == sha256(bits(read(tmp_path / "b.safetensors")[name])).hexdigest()
+    assert torch.equal(read(tmp_path / "b.safetensors")[name], kept.float() / 2)
 
 
 # --- what is refused, before anything is written ---

@@ -45,7 +45,8 @@ def run(source: Path, target: Path, parts: Parts) -> Path:
         known = Tokenizer.from_json(parts.tokenizers[0])
         return known.vocabulary(), known.merges
 
-    convert(source, target, Wishes(), spell, lambda done, note: None)
+    asked = Wishes(prediction=parts.spec.prediction)  # random weights do not tell
+    convert(source, target, asked, spell, lambda done, note: None)
     return target
 
 

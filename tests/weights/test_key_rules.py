@@ -30,7 +30,6 @@ from fromnoise.weights.layouts import (
     ema_name,
     folder_rules,
     folder_spec,
-    layout_of,
     sift,
 )
 from fromnoise.weights.model_converter import Rule, compose, flipped, plan, translate
@@ -87,7 +86,6 @@ def test_a_model_survives_every_format(layout: str) -> None:
     ours = model_state(spec)
     single, folder = checkpoint_rules(spec.vae, layout), folder_rules(spec, texts_of(layout))
     checkpoint, files = there_and_back(ours, single), there_and_back(ours, folder)
-    assert layout_of(checkpoint) == layout
     through = compose(plan(checkpoint, single, source="c"), plan(ours, flipped(folder), source="ours"))
     assert same({name: recipe(checkpoint) for name, recipe in through.items()}, files)
     back = compose(plan(files, folder, source="f"), plan(ours, flipped(single), source="ours"))
@@ -432,10 +430,6 @@ def test_a_stranger_is_not_taken_for_junk() -> None:
     assert sift(strangers) == (strangers, {})
     with pytest.raises(WeightsError, match=r"first: 'model.diffusion_model.time_stack.0.weight'"):
         plan(strangers[1:2], checkpoint_rules(SD15.vae, "sd1"), source="video.ckpt")
-
-
-def test_no_layout_is_named_for_a_file_without_text_encoders() -> None:
-    assert layout_of(["model.diffusion_model.input_blocks.0.0.weight"]) is None
 
 
 def test_the_running_average_is_read_in_place_of_the_weights() -> None:

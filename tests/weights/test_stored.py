@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fromnoise.errors import FromNoiseError, StorageError, WeightsError
+from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
 from fromnoise.weights.mapped import LARGEST_HEADER, TYPES
 from fromnoise.weights.native import Parts, save_native
 from fromnoise.weights.stored import open_weights
@@ -231,6 +231,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     assert_refused(tmp_path / "none", "cannot read none: No such file", StorageError)
     assert_refused(tmp_path / ("n" * 4096), "cannot read n+…: File name too long", StorageError)
     assert_refused("a\0b", "no file can have that name", StorageError)
+
+
+def test_a_file_comes_in_no_variants(tmp_path: Path) -> None:
+    said = "variant: x.safetensors is one file"
+    assert_refused(saved(tmp_path / "x.safetensors"), said, RequestError, variant="fp16")
+    assert_refused(tmp_path / "none", "No such file", StorageError, variant="fp16")
+    assert_refused(tmp_path / ("n" * 4096), "File name too long", StorageError, variant="fp16")
 
 
 def test_a_name_that_is_not_text_is_shown_safely(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def command(
         write_report(done, report)
     for line in done.summary():
         screen.say(line)
+    for doubt in done.doubts:
+        screen.warn(doubt)
     screen.path(dst)
 
 

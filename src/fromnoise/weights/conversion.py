@@ -2,7 +2,7 @@
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -30,14 +30,17 @@ from fromnoise.weights.folder_texts import folder_texts
 from fromnoise.weights.folder_writer import replacing_folder
 from fromnoise.weights.folders import MODEL_INDEX
 from fromnoise.weights.foreign import SEPARATE, with_vae
-from fromnoise.weights.identity import DIFFUSERS, MODEL, Identity
+from fromnoise.weights.identity import DIFFUSERS, MODEL, UNDECIDED, Identity
 from fromnoise.weights.model_converter import Plan
 from fromnoise.weights.modelspec import SPEC, described
 from fromnoise.weights.native import compare, skeleton
 from fromnoise.weights.planning import left_out, plan_for
+from fromnoise.weights.probing import ask, can_answer, is_doubtful
+from fromnoise.weights.retold import check_told
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizer_files import Spell
+from fromnoise.weights.witnesses import ALPHAS
 from fromnoise.weights.wording import shown
 
 Form = Literal["ldm", "diffusers", "ours"]
@@ -51,6 +54,12 @@ BOXES: Final[dict[str, Box]] = {
 }
 NAMES: Final = "end it in .safetensors or .ckpt; a diffusers folder has no ending, or --to diffusers"
 OVERHEAD: Final = 8 << 20  # bytes, at most, of headers and small files
+TITLES: Final[dict[Form, str]] = {
+    "ldm": "a single file of other programs",
+    "diffusers": "a diffusers folder",
+    "ours": "our format",
+}
+ODD_TABLE: Final = "an unknown table of noise levels; it was drawn with its family's, which takes its place"
 BESIDE_NAMES: Final = "beside."  # before the names of what a folder keeps beside itself
 
 
@@ -82,8 +91,10 @@ def convert(source: Path, target: Path, wishes: Wishes, spell: Spell, tell: Tell
         tell(0.0, f"reading {shown(source.name)}")
         supply = Supply()
         stack.callback(supply.files.close)
-        origin = _understood(source, wishes, supply, stack)
+        origin = _asked(_understood(source, wishes, supply, stack), tell)
+        doubts = _doubts(origin, form, target)
         draft = with_metadata_for(_drafted(origin, form, target, wishes, spell), ckpt=box == "ckpt")
+        check_told(origin, draft, TITLES[form])
         for name, tensor in draft.added.items():
             supply.put(name, tensor)
         writing = Writing(draft, supply, wishes.dtype, tell)
@@ -97,10 +108,10 @@ def convert(source: Path, target: Path, wishes: Wishes, spell: Spell, tell: Tell
         "family": origin.family,
         "variant": origin.identity.variant,
         "layout": origin.identity.layout,
-        "prediction": origin.spec.prediction,
+        "prediction": UNDECIDED if doubts else origin.spec.prediction,
     }
     left = _all_left_out(origin, draft)
-    return Report(str(source), str(target), model, lines, left, draft.metadata, wishes.verify)
+    return Report(str(source), str(target), model, lines, left, draft.metadata, wishes.verify, doubts)
 
 
 # --- where to ---
@@ -173,6 +184,28 @@ def _understood(source: Path, wishes: Wishes, supply: Supply, stack: ExitStack) 
     return origin
 
 
+def _asked(origin: Origin, tell: Tell) -> Origin:
+    """The origin with what its U-Net answers, where nobody says what it predicts and it may be unusual."""
+    stored, identity = origin.stored, origin.identity
+    if not (is_doubtful(stored, identity) and can_answer(stored, identity)):
+        return origin
+    tell(0.0, "asking the U-Net what it predicts")
+    identity = detect(stored, probed=ask(stored, identity))
+    assert identity.spec is not None, "it had one before"
+    return replace(origin, identity=identity, spec=replace(identity.spec, texts=origin.spec.texts))
+
+
+def _doubts(origin: Origin, form: Form, target: Path) -> tuple[str, ...]:
+    """What the user should know.  Raises: WeightsError if the target must say what nobody says"""
+    if not is_doubtful(origin.stored, origin.identity):
+        return ()
+    unsaid = f"nothing in {origin.stored.name} says what its U-Net predicts, nor do its answers"
+    hint = "`--prediction v` or `--prediction eps` settles it"
+    if form != "ldm":
+        raise WeightsError(f"{unsaid}, and {TITLES[form]} must say it", hint=hint)
+    return (f"{unsaid}: {shown(target.name)} does not say it either; {hint}",)
+
+
 def _unused(stored: Stored, identity: Identity, recipes: Plan) -> dict[str, str]:
     """The tensors of the source that no recipe takes, each with the reason."""
     used = {name for recipe in recipes.values() for name in recipe.sources}
@@ -198,8 +231,9 @@ def _drafted(origin: Origin, form: Form, target: Path, wishes: Wishes, spell: Sp
         return draft_ours(origin)
     if form == "ldm":
         return draft_single_file(origin, target.stem, prune=wishes.prune)
-    components = components_of(origin)
-    metadata = described(origin.spec, origin.family, target.name, origin.metadata)
+    components = components_of(origin, prune=wishes.prune)
+    said = origin.metadata
+    metadata = described(origin.spec, origin.family, target.name, said, decided=origin.decided)
     texts = folder_texts(origin, components, spell)
     metadata[SPEC] = json.dumps(origin.spec.to_json())
     return Draft(components.files, metadata, components.left_out, texts=texts)
@@ -207,4 +241,5 @@ def _drafted(origin: Origin, form: Form, target: Path, wishes: Wishes, spell: Sp
 
 def _all_left_out(origin: Origin, draft: Draft) -> dict[str, str]:
     """Tensors, and what the source's reader has dropped: it is neither tensor nor text."""
-    return {**draft.left_out, **dict.fromkeys(origin.stored.dropped, "no tensor of the model")}
+    left = {**draft.left_out, **dict.fromkeys(origin.stored.dropped, "no tensor of the model")}
+    return left | ({ALPHAS: ODD_TABLE} if origin.odd_table and ALPHAS in left else {})

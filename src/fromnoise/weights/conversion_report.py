@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from fromnoise.weights.identity import UNDECIDED
 from fromnoise.weights.wording import shown
 
 Change = Literal["same", "reshaped", "rearranged", "retyped"]
@@ -42,6 +43,7 @@ class Report:
     left_out: Mapping[str, str]  # tensors, and other things, with the reason
     metadata: Mapping[str, str]  # as written
     verified: bool = False  # the target was read again, and holds what was written
+    doubts: Sequence[str] = ()  # what the user should know
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, texts and numbers."""
@@ -51,6 +53,7 @@ class Report:
             "target": self.target,
             "model": dict(self.model),
             "verified": self.verified,
+            "doubts": list(self.doubts),
             "counts": {change: counts[change] for change in MEANING},
             "tensors": [asdict(line) for line in self.lines],
             "left_out": dict(self.left_out),
@@ -59,7 +62,9 @@ class Report:
 
     def summary(self) -> Iterator[str]:
         """For people: a line for each kind of change, and for each reason to leave something out."""
-        yield "read as {family} ({variant}), which predicts {prediction}".format_map(self.model)
+        prediction = self.model["prediction"]
+        known = "" if prediction == UNDECIDED else f", which predicts {prediction}"
+        yield f"read as {self.model['family']} ({self.model['variant']}){known}"
         counts = Counter(line.change for line in self.lines)
         for change, meaning in MEANING.items():
             if count := counts[change]:

@@ -67,7 +67,7 @@ def _model(
 ) -> Identity:
     unets, vaes = ([n for n in networks if n.room == room] for room in ("unet", "vae"))
     family = _family_by_width(stored, unets[0])
-    layout = _layout(networks)
+    layout = _layout(networks, unets[0])
     kind = MODEL if len(networks) > 1 else "U-Net"
     try:
         held = [name for name in stored.shapes if any(network.holds(name) for network in networks)]
@@ -116,8 +116,9 @@ def _family_by_width(stored: Stored, unet: Network) -> str:
     return next((family for family, base in BASES.items() if base.unet.context_width == width), "")
 
 
-def _layout(networks: Sequence[Network]) -> str:
-    if any(network.dialect == "diffusers" for network in networks):
+def _layout(networks: Sequence[Network], unet: Network) -> str:
+    """By the U-Net: the autoencoder may be another file's, and the text encoders' names are in several."""
+    if unet.dialect == "diffusers":
         return DIFFUSERS
     texts = {network.place for network in networks if network.room == "text"}
     return next((LDM + name for name, layout in LAYOUTS.items() if set(layout) == texts), "")

@@ -29,13 +29,16 @@ from fromnoise.weights.modelspec import (
     SPEC,
     V_PRED,
     ZTSNR,
+    alphas_of,
     described,
+    is_usual,
     markers,
 )
 from fromnoise.weights.native import FORMAT, HEADER, read_header
 from fromnoise.weights.state_dicts import LONGEST_FACT, LONGEST_FACT_NAME, STATE_DICT
 from fromnoise.weights.stored import Stored
 from fromnoise.weights.tokenizers import read_tokenizers
+from fromnoise.weights.witnesses import ALPHAS
 
 ABOUT: Final = "fromnoise.about"  # in other programs' files: what ours said beside
 BESIDE: Final = "fromnoise.safetensors"  # in a folder: what diffusers has no place for
@@ -62,6 +65,16 @@ class Origin:
     def family(self) -> str:
         """Ours do not say it: their structure does."""
         return self.identity.family or family_of(self.spec.unet)
+
+    @property
+    def decided(self) -> bool:
+        """Whether somebody says what it predicts, or its own answers do."""
+        return "prediction" not in self.identity.undecided
+
+    @property
+    def odd_table(self) -> bool:
+        """Whether the file has a table of noise levels that is in no list of ours."""
+        return ALPHAS in self.stored.shapes and "schedule" in self.identity.undecided
 
     @property
     def tokenizers(self) -> list[dict[str, Any]]:
@@ -126,7 +139,7 @@ def draft_ours(origin: Origin) -> Draft:
         "about": about or {"file": origin.stored.name, "family": origin.family},
     }
     metadata = {HEADER: json.dumps(header, ensure_ascii=False, sort_keys=True)}
-    kept = described(origin.spec, origin.family, origin.stored.path.stem, said)
+    kept = described(origin.spec, origin.family, origin.stored.path.stem, said, decided=origin.decided)
     return Draft({"": origin.recipes}, kept | metadata, origin.rest)
 
 
@@ -157,11 +170,17 @@ def draft_single_file(origin: Origin, title: str, *, prune: bool) -> Draft:
     if identity.layout.startswith(LDM):
         left_out = _unwanted(origin, prune)
         recipes |= {name: Recipe((name,)) for name in origin.rest if name not in left_out | recipes}
-    marked = {name: mark for name, mark in markers(spec, origin.family).items() if name not in recipes}
+    marked = {name: mark for name, mark in _marks(origin).items() if name not in recipes}
     recipes |= {name: Recipe((name,)) for name in marked}
-    return Draft(
-        {"": recipes}, described(spec, origin.family, title, origin.metadata), left_out, added=marked
-    )
+    said = described(spec, origin.family, title, origin.metadata, decided=origin.decided)
+    return Draft({"": recipes}, said, left_out, added=marked)
+
+
+def _marks(origin: Origin) -> dict[str, Tensor]:
+    """The tensors that say how it was trained."""
+    schedule = origin.spec.schedule
+    alphas = None if is_usual(schedule) else alphas_of(schedule)
+    return markers(origin.spec, origin.family) | ({} if alphas is None else {ALPHAS: alphas})
 
 
 def _unwanted(origin: Origin, prune: bool) -> dict[str, str]:
@@ -169,6 +188,8 @@ def _unwanted(origin: Origin, prune: bool) -> dict[str, str]:
     schedule, unwanted = origin.spec.schedule, dict[str, str]()
     is_so = {V_PRED: origin.spec.prediction == "v", ZTSNR: schedule.zero_terminal}
     is_so |= dict.fromkeys((EDM_MEAN, EDM_STD, EDM_LOW, EDM_HIGH), schedule.kind == "edm")
+    if origin.odd_table or not is_usual(schedule):
+        is_so[ALPHAS] = True
     average = ema_name("")
     for name, why in origin.rest.items():
         if name in is_so and not is_so[name]:
@@ -193,24 +214,30 @@ class Components:
     left_out: Mapping[str, str]
 
 
-def components_of(origin: Origin) -> Components:
-    """The files of a folder.  Raises: WeightsError if a tensor has no place"""
+def components_of(origin: Origin, *, prune: bool = False) -> Components:
+    """The files of a folder; what else lies in one stays, unless pruned.
+
+    Raises: WeightsError if a tensor has no place
+    """
     spec, cut = origin.spec, folder_spec(origin.spec)
     texts = DIFFUSERS_TEXTS[1:] if origin.family == "refiner" else DIFFUSERS_TEXTS[: len(spec.texts)]
     beside = {name for name in origin.recipes if _is_beyond(name, spec, cut)}
     inside = [name for name in origin.recipes if name not in beside]
     back = plan(inside, flipped(folder_rules(cut, texts)), source=origin.stored.name)
     recipes = compose(origin.recipes, back)
-    kept = [name for name, why in origin.rest.items() if why != EXCHANGED and _is_in(name, texts)]
-    rest = set(kept) if origin.identity.layout == DIFFUSERS else set[str]()
-    recipes |= {name: Recipe((name,)) for name in rest - recipes.keys()}
+    extra = {name for name, why in origin.rest.items() if why != EXCHANGED and _is_in(name, texts)}
+    extra = extra if origin.identity.layout == DIFFUSERS else set[str]()
+    left_out = {name: why for name, why in origin.rest.items() if name not in extra}
+    if prune:
+        left_out |= {name: f"{origin.rest[name]}; {UNASKED}" for name in extra}
+    else:
+        recipes |= {name: Recipe((name,)) for name in extra - recipes.keys()}
     files = dict[str, dict[str, Recipe]]()
     for name, recipe in recipes.items():
         component, _, inner = name.partition(".")
         files.setdefault(weights_path(component), {})[inner] = recipe
     if beside:
         files[BESIDE] = {name: origin.recipes[name] for name in origin.recipes if name in beside}
-    left_out = {name: why for name, why in origin.rest.items() if name not in rest}
     return Components(cut, texts, files, left_out)
 
 

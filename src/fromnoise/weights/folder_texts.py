@@ -7,13 +7,14 @@ from typing import Any, Final
 from fromnoise.errors import StorageError
 from fromnoise.weights.drafts import Components, Origin
 from fromnoise.weights.folder_configs import SIZES, model_index, text_config, unet_config, vae_config
+from fromnoise.weights.folder_facts import folder_words
 from fromnoise.weights.folders import CONFIG, MODEL_INDEX, SCHEDULER, contained
 from fromnoise.weights.identity import DIFFUSERS
 from fromnoise.weights.schedule_configs import PREDICTIONS, scheduler_config
 from fromnoise.weights.tokenizer_files import FILES, Spell, as_json, tokenizer_files
 
 SCHEDULER_FILE: Final = f"{SCHEDULER}/scheduler_config.json"
-PREDICTION: Final = "prediction_type"
+PREDICTION, ZERO_TERMINAL = "prediction_type", "rescale_betas_zero_snr"
 TYPES: Final = ("torch_dtype", "dtype")  # transformers loads as these say: in which type the tensors *were*
 NOT_CARRIED: Final = (None, None)
 
@@ -55,9 +56,17 @@ def _networks(origin: Origin, components: Components, said: Mapping[str, Config]
 
 
 def _scheduler(origin: Origin, said: Config | None) -> NewConfig:
-    if said is None:
-        return scheduler_config(origin.spec, euler=origin.family in SIZES)
-    return {**said, PREDICTION: PREDICTIONS.get(origin.spec.prediction, said.get(PREDICTION))}
+    """A folder keeps its own, unless the model is now to be drawn with a scheduler of another kind."""
+    spec = origin.spec
+    word = next(folder_words({SCHEDULER: said}), None) if said else None
+    if not said or not word or (word.schedule and word.schedule.kind != spec.schedule.kind):
+        return scheduler_config(spec, euler=origin.family in SIZES)
+    kept = dict(said)
+    if origin.decided and word.prediction != spec.prediction:
+        kept[PREDICTION] = PREDICTIONS[spec.prediction]
+    if bool(word.zero_terminal) != spec.schedule.zero_terminal:
+        kept[ZERO_TERMINAL] = spec.schedule.zero_terminal
+    return kept
 
 
 def _index(origin: Origin, components: Components, said: Config | None, scheduler: Config) -> NewConfig:

@@ -31,12 +31,6 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 }
 
 
-def layout_of(names: Collection[str]) -> str | None:
-    """The layout whose text encoders are all among these names."""
-    tops = {".".join(words[:n]) for words in (name.split(".") for name in names) for n in (2, 4)}
-    return next((name for name, layout in LAYOUTS.items() if layout.keys() <= tops), None)
-
-
 def checkpoint_rules(vae: VaeSpec, layout: str) -> tuple[Rule, ...]:
     """Everything in a single file of this layout."""
     rules = [*ldm_unet(), *ldm_vae(vae)]

@@ -4,19 +4,21 @@ Source: Stability AI's ModelSpec 1.0.0; marker tensors as ComfyUI writes and rea
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import pi
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from fromnoise.specs import ModelSpec, Prediction
+from fromnoise.specs import ModelSpec, Prediction, ScheduleSpec
 from fromnoise.weights.native import HEADER
 from fromnoise.weights.stored import VARIANT
 
 PREFIX: Final = "modelspec."
 PREDICTION, ARCHITECTURE = f"{PREFIX}prediction_type", f"{PREFIX}architecture"
 VERSION: Final = "1.0.0"
-SAID: Final[Mapping[Prediction, str]] = {"eps": "epsilon", "v": "v"}
+SAID: Final[Mapping[Prediction, str]] = {"eps": "epsilon", "v": "v", "x0": "sample"}  # the last is diffusers'
 
 STABILITY: Final = "https://github.com/Stability-AI/generative-models"
 IMPLEMENTATIONS: Final[Mapping[str, str]] = {
@@ -27,11 +29,13 @@ IMPLEMENTATIONS: Final[Mapping[str, str]] = {
 }
 ARCHITECTURES: Final[Mapping[str, str]] = {
     "sd1": "stable-diffusion-v1",
-    "sd2": "stable-diffusion-v2-512",
     "sdxl": "stable-diffusion-xl-v1-base",
     "refiner": "stable-diffusion-xl-v1-refiner",
 }
-SD2_V: Final = "stable-diffusion-v2-768-v"
+ARCHITECTURES_OF_SD2: Final[Mapping[Prediction, str]] = {
+    "eps": "stable-diffusion-v2-512",
+    "v": "stable-diffusion-v2-768-v",
+}
 
 # true of the old file only: its hash; what the containers say of themselves; how our format is told apart
 SPEC: Final = "fromnoise.spec"  # of the model that a folder was made from
@@ -41,26 +45,35 @@ V_PRED, ZTSNR = "v_pred", "ztsnr"
 EDM_MEAN, EDM_STD = "edm_mean", "edm_std"  # Playground 2.5
 EDM_LOW, EDM_HIGH = "edm_vpred.sigma_min", "edm_vpred.sigma_max"  # CosXL
 
+COSINE_OFFSET, COSINE_MAX_BETA = 0.008, 0.999  # Source: Nichol & Dhariwal 2021, sec. 3.2 (arXiv:2102.09672)
 
-def described(spec: ModelSpec, family: str, title: str, found: Mapping[str, str]) -> dict[str, str]:
+
+def described(
+    spec: ModelSpec, family: str, title: str, found: Mapping[str, str], *, decided: bool = True
+) -> dict[str, str]:
     """The metadata of a converted file: what the source says, and what it leaves unsaid.
 
-    Of the prediction type only the spec is believed, for the user's word is in it.
+    Of the prediction type only the spec is believed, for the user's word is in it; where it is not `decided`,
+    but only what the family usually predicts, nothing is said of it.
     """
-    kept = {name: text for name, text in found.items() if name not in (*STALE, PREDICTION)}
-    if family == "sd2":  # its name says the prediction type
-        kept.pop(ARCHITECTURE, None)
+    stale = list(STALE)
+    if decided:
+        stale += [PREDICTION, ARCHITECTURE] if family == "sd2" else [PREDICTION]  # its name says it too
+    kept = {name: text for name, text in found.items() if name not in stale}
+    prediction = spec.prediction if decided else None
     said: dict[str, str] = {
         f"{PREFIX}sai_model_spec": VERSION,
         f"{PREFIX}title": title,
         f"{PREFIX}resolution": f"{spec.defaults.width}x{spec.defaults.height}",
     }
-    if family in ARCHITECTURES:
-        is_v = family == "sd2" and spec.prediction == "v"
-        said[ARCHITECTURE] = SD2_V if is_v else ARCHITECTURES[family]
+    if family in IMPLEMENTATIONS:
         said[f"{PREFIX}implementation"] = IMPLEMENTATIONS[family]
-    if spec.prediction in SAID:
-        said[PREDICTION] = SAID[spec.prediction]
+    if family in ARCHITECTURES:
+        said[ARCHITECTURE] = ARCHITECTURES[family]
+    if family == "sd2" and prediction in ARCHITECTURES_OF_SD2:
+        said[ARCHITECTURE] = ARCHITECTURES_OF_SD2[prediction]
+    if prediction in SAID:
+        said[PREDICTION] = SAID[prediction]
     return said | kept
 
 
@@ -69,7 +82,7 @@ def markers(spec: ModelSpec, family: str) -> dict[str, Tensor]:
     schedule, vae = spec.schedule, spec.vae
     if schedule.kind == "edm" and spec.prediction == "v":
         return {EDM_LOW: torch.tensor(schedule.sigma_min), EDM_HIGH: torch.tensor(schedule.sigma_max)}
-    if schedule.kind == "edm":
+    if spec.prediction == "edm" and vae.latent_mean and vae.latent_std:
         one_a_channel = (1, -1, 1, 1)
         return {
             EDM_MEAN: torch.tensor(vae.latent_mean).view(one_a_channel),
@@ -77,3 +90,27 @@ def markers(spec: ModelSpec, family: str) -> dict[str, Tensor]:
         }
     said = {V_PRED: spec.prediction == "v" and family != "sd2", ZTSNR: schedule.zero_terminal}
     return {name: torch.zeros(0) for name, is_so in said.items() if is_so}
+
+
+def is_usual(schedule: ScheduleSpec) -> bool:
+    """Is it the one that every family was trained on? Whether it ends in pure noise is said apart."""
+    return replace(schedule, zero_terminal=False) == ScheduleSpec()
+
+
+def alphas_of(schedule: ScheduleSpec) -> Tensor | None:
+    """The table of alpha_bar as checkpoints keep it, before any zero terminal SNR; None if it has no times.
+
+    Shapes: (steps,)
+    """
+    match schedule.kind:
+        case "flow" | "edm":
+            return None
+        case "cosine":
+            t = torch.linspace(0, 1, schedule.steps + 1, dtype=torch.float64)
+            signal = ((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * pi / 2).cos() ** 2
+            betas = (1 - signal[1:] / signal[:-1]).clamp(max=COSINE_MAX_BETA)
+        case "linear" | "scaled_linear":
+            power = 2 if schedule.kind == "scaled_linear" else 1
+            low, high = schedule.beta_start ** (1 / power), schedule.beta_end ** (1 / power)
+            betas = torch.linspace(low, high, schedule.steps, dtype=torch.float64) ** power
+    return (1 - betas).cumprod(0).float()

@@ -69,7 +69,7 @@ def _schedule(
         schedule, evidence = ScheduleSpec(kind="flow"), "a flow needs it"
     if prediction == "edm" and schedule.kind != "edm":
         schedule, evidence = PLAYGROUND_LEVELS, "predicting as EDM does needs it"
-    findings = [Finding("schedule", _levels(schedule), evidence)]
+    findings = [Finding("schedule", levels(schedule), evidence)]
     zero, why = _first(words, lambda word: word.zero_terminal) or (False, "")
     if zero and schedule.kind in ("flow", "edm"):
         zero, why = False, ""
@@ -82,7 +82,8 @@ def _schedule(
     return replace(schedule, zero_terminal=zero), findings
 
 
-def _levels(schedule: ScheduleSpec) -> str:
+def levels(schedule: ScheduleSpec) -> str:
+    """A schedule in words."""
     if schedule.kind == "edm":
         return f"edm, sigma {schedule.sigma_min:g} to {schedule.sigma_max:g} of {schedule.sigma_data:g}"
     if schedule.kind in ("flow", "cosine"):

@@ -3,16 +3,22 @@
 Source: the `scheduler_config.json` of the published models, and the classes in diffusers that read them
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fromnoise.errors import WeightsError
-from fromnoise.specs import ModelSpec, Prediction, ScheduleSpec
+from fromnoise.specs import ModelSpec, Prediction, ScheduleKind, ScheduleSpec
 
 PREDICTIONS: Final[dict[Prediction, str]] = {  # ours -> theirs
     "eps": "epsilon",
     "v": "v_prediction",
     "x0": "sample",
     "edm": "epsilon",
+}
+BETAS: Final[Mapping[ScheduleKind, str]] = {
+    "scaled_linear": "scaled_linear",
+    "linear": "linear",
+    "cosine": "squaredcos_cap_v2",
 }
 
 
@@ -22,7 +28,7 @@ def scheduler_config(spec: ModelSpec, *, euler: bool) -> dict[str, Any]:
     Raises: WeightsError if it cannot be said
     """
     schedule = spec.schedule
-    if spec.prediction not in PREDICTIONS or schedule.kind not in ("scaled_linear", "linear", "edm"):
+    if spec.prediction not in PREDICTIONS or schedule.kind not in (*BETAS, "edm"):
         problem = f"diffusers draws with no such U-Net that predicts {spec.prediction!r}"
         problem += f" on a {schedule.kind!r} schedule"
         raise WeightsError(problem, hint="convert to our format: --to ours")
@@ -36,7 +42,7 @@ def _discrete(spec: ModelSpec, euler: bool) -> dict[str, Any]:
     schedule = spec.schedule
     said = {
         "beta_end": schedule.beta_end,
-        "beta_schedule": schedule.kind,
+        "beta_schedule": BETAS[schedule.kind],
         "beta_start": schedule.beta_start,
         "rescale_betas_zero_snr": schedule.zero_terminal,
         "steps_offset": 1,

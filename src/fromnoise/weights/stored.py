@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Literal
 import torch
 from torch import Tensor
 
-from fromnoise.errors import StorageError, WeightsError
+from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.weights.checkpoint import open_checkpoint
 from fromnoise.weights.containers import AGAIN, Closing, Container, identify, open_file
 from fromnoise.weights.folders import Folder, Part, look_into, within
@@ -49,6 +49,7 @@ class Stored(Closing):
     # what is multiplied by a scale when it is read, and the type in which the file keeps it
     scaled: Mapping[str, torch.dtype] = field(default_factory=dict[str, torch.dtype])
     fetch: Callable[[str], Tensor] = field(repr=False, kw_only=True)
+    keep: Callable[[str], Tensor] | None = field(default=None, repr=False, kw_only=True)  # unmultiplied
     held: ExitStack = field(repr=False, kw_only=True, default_factory=ExitStack)
 
     def read(self, name: str) -> Tensor:
@@ -60,6 +61,10 @@ class Stored(Closing):
             raise KeyError(name)
         return self.fetch(name)
 
+    def read_kept(self, name: str) -> Tensor:
+        """One tensor as the file keeps it: not multiplied by its scale.  Raises: as `read`"""
+        return self.keep(name) if self.keep else self.read(name)
+
     def close(self) -> None:
         """Give the files back; tensors that were read stay."""
         self.held.close()
@@ -70,11 +75,15 @@ def open_weights(path: str | os.PathLike[str], *, variant: str | None = None) ->
 
     `variant` chooses among the files of a folder ("fp16", "non_ema"; "" is the plain one); components that do
     not come in it are taken plain.
-    Raises: StorageError if it cannot be read; WeightsError if it is damaged or holds no tensors
+    Raises: RequestError for a variant of a file; StorageError if it cannot be read; WeightsError if it is
+            damaged or holds no tensors
     """
     path = Path(path)
     name = shown(path.name or str(path.absolute()))
     if not _is_folder(path):
+        if variant and os.path.isfile(path):
+            problem = {"variant": f"{name} is one file: only diffusers folders come in several"}
+            raise RequestError(problem, hint="leave the variant out")
         return _multiplied(_open_file(path, name))
     with within(name):
         return _multiplied(_open_folder(path, name, look_into(path, variant)))
@@ -111,6 +120,7 @@ def _multiplied(stored: Stored) -> Stored:
         dropped=(*stored.dropped, *scaling.said()),
         scaled={name: stored.dtypes[name] for name in scaling.scales},
         fetch=partial(scaling.read, stored.read, stored.name),
+        keep=stored.read,
     )
 
 

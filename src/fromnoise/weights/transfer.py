@@ -59,6 +59,9 @@ class Transfer:
             return made.dtype, pieces_of(made)
         (name,) = recipe.sources
         dtype, pieces = self.supply.slots[name].dtype, self.supply.pieces(name)
+        if self._is_scaled(name):
+            tensor = self._whole(name)
+            return dtype, pieces_of(tensor)
         if dtype == slot.dtype:
             self.before[name] = after  # the very bytes that are read
             return dtype, pieces
@@ -74,9 +77,18 @@ class Transfer:
         tensor = self.supply.tensor(name)
         if name not in self.before:
             before = self.before[name] = Hash(self.reading)
-            for _ in before.along(pieces_of(tensor)):
+            for _ in before.along(pieces_of(self._kept(name) if self._is_scaled(name) else tensor)):
                 pass
         return tensor
+
+    def _is_scaled(self, name: str) -> bool:
+        """Whether the file keeps other bytes than are handed on: a product with a scale is."""
+        stored, inner = self.supply.origins.get(name, (None, ""))
+        return stored is not None and inner in stored.scaled
+
+    def _kept(self, name: str) -> Tensor:
+        stored, inner = self.supply.origins[name]
+        return stored.read_kept(inner)
 
     def lines(self) -> list[Line]:
         """What became of each tensor, once the hashers are done."""
@@ -88,7 +100,7 @@ class Transfer:
         before = tuple(self.before[name].hexdigest() for name in sources)
         given = [self.supply.slots[name] for name in sources]
         change: Change = "rearranged"
-        if any(source.dtype != slot.dtype for source in given):
+        if any(source.dtype != slot.dtype or self._is_scaled(source.name) for source in given):
             change = "retyped"
         elif before == (after,):
             change = "same" if given[0].shape == slot.shape else "reshaped"
