@@ -11,7 +11,7 @@ import pytest
 from conftest import FromNoise
 
 import fromnoise as package
-from fromnoise.cli import YOUNG
+from fromnoise.cli import WAITING, YOUNG
 from fromnoise.cli.app import COMMANDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -66,6 +66,28 @@ def test_python_looks_for_garbage_seldom_and_not_at_the_end() -> None:
         "main()",
     )
     assert run.stdout.splitlines()[-1] == f"{YOUNG} True"
+
+
+@pytest.mark.parametrize(
+    ("said", "patience"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_sleep_soon_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], patience: str
+) -> None:
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    run = python(
+        "-c",
+        "import atexit, os, sys\n"
+        "atexit.register(lambda: print(os.environ.get('GOMP_SPINCOUNT')))\n"
+        "from fromnoise.cli import main\n"
+        "sys.argv = ['fromnoise', '--version']\n"
+        "main()",
+    )
+    assert run.stdout.splitlines()[-1] == patience
 
 
 def test_help_is_short_and_names_every_command(fromnoise: FromNoise) -> None:

@@ -2,15 +2,25 @@
 
 import atexit
 import gc
+import os
 from typing import Final
 
 # Objects made before Python looks for garbage among them. Its own 700 suit a small program: importing torch
 # makes 190,000 that all stay, and to go through them again and again takes a fifth of the import.
 YOUNG: Final = 20_000
 
+# How often threads look whether the others are done, before they sleep. libgomp's own 300,000 suit a processor
+# that nobody else uses; where another program has one of two cores, its threads mostly wait for one another:
+# a small picture takes 11 seconds in place of 7, and beside two such programs 33 in place of 10. This number
+# is the one that it takes itself where it knows of more threads than cores.
+PATIENCE: Final = ("GOMP_SPINCOUNT", "1000")
+WAITING: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # what a user may have said of it
+
 
 def main() -> None:
     """Run `fromnoise` with the arguments of this process, and leave with its exit code."""
+    if not any(name in os.environ for name in WAITING):
+        os.environ.update([PATIENCE])  # before torch is imported: it is read once
     gc.set_threshold(YOUNG)
     atexit.register(gc.freeze)  # memory goes back as a whole; to pick it apart takes most of a second
     from fromnoise.cli.app import app
