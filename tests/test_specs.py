@@ -15,6 +15,7 @@ from fromnoise.specs import (
     ImageTowerSpec,
     ModelSpec,
     OracleSpec,
+    ScheduleSpec,
     Spec,
     UNetSpec,
     VaeSpec,
@@ -63,6 +64,8 @@ MISFITS: list[tuple[type[Spec], dict[str, Any], str]] = [
     (VaeSpec, {"multipliers": 4}, "VaeSpec: multipliers is 4, not tuple"),
     (VaeSpec, {"multipliers": [1, "2"]}, "VaeSpec: multipliers is '2', not int"),
     (ModelSpec, {"name": "x", "texts": [7]}, "ModelSpec: texts is 7, not ClipSpec"),
+    (ModelSpec, {"name": "x", "schedule": {"beta_end": float("nan")}}, "beta_end is nan, which no model has"),
+    (ModelSpec, {"name": "x" * 999, "vae": "x" * 999}, r"vae is 'x+\.\.\.x+', not VaeSpec"),
 ]
 
 
@@ -105,6 +108,44 @@ def test_a_spec_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=message):
         kind(**fields)
+
+
+OUT_OF_PROPORTION: list[tuple[type[Spec], dict[str, Any], str]] = [
+    (ClipSpec, {"layers": 10**9}, "ClipSpec: layers is 1000000000, which no model has"),
+    (ClipSpec, {"layers": 1001}, "number of layers is 1,001, not 0 to 1,000"),
+    (ClipSpec, {"width": -768}, "width -768 does not divide"),
+    (ImageTowerSpec, {"layers": 1001}, "number of layers is 1,001"),
+    (VaeSpec, {"base_width": 32 * 10**6}, "base_width is 32000000, which"),
+    (VaeSpec, {"blocks": 100}, "number of blocks is 804, not 0 to 200"),
+    (VaeSpec, {"blocks": -1}, "number of blocks is -4"),
+    (VaeSpec, {"multipliers": (1,) * 17}, "number of levels is 17, not 0 to 16"),
+    (UNetSpec, {"multipliers": (1,) * 17}, "number of levels is 17, not 0 to 16"),
+    (UNetSpec, {"down": ((0,) * 201,)}, "number of blocks is 213, not 0 to 200"),
+    (UNetSpec, {"down": ((10**9,),)}, "down is 1000000000, which no model has"),
+    (UNetSpec, {"mid": 1001}, "number of layers in a transformer is 1,001"),
+    (UNetSpec, {"down": ((-900, 900),)}, "number of layers in a transformer is -900"),
+    (UNetSpec, {"down": ((600, 600),)}, "number of layers is 1,210, not 0 to 1,000"),
+    (
+        ModelSpec,
+        {"name": "x", "texts": (ClipSpec(layers=600),) * 2},
+        "text encoders is 1,200, not",
+    ),
+    (ScheduleSpec, {"steps": 10**12}, "steps is 1000000000000, which"),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "message"), OUT_OF_PROPORTION)
+def test_more_than_any_network_has_is_refused_before_it_is_built(
+    kind: type[Spec], fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        kind(**fields)
+
+
+@pytest.mark.parametrize("data", [[], None, 3, "spec", [["name", "x"]]])
+def test_what_is_no_json_object_is_no_spec(data: object) -> None:
+    with pytest.raises(SpecError, match=r"ModelSpec is .*, not a JSON object"):
+        ModelSpec.from_json(data)
 
 
 def test_the_number_of_heads_follows_the_width_where_their_width_is_fixed() -> None:

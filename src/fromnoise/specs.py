@@ -1,9 +1,10 @@
 """A family of models is data: what each network looks like, and the numbers that belong to its weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from reprlib import repr as brief
 from types import UnionType
-from typing import Any, Literal, Self, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, Self, cast, get_args, get_origin, get_type_hints
 
 from fromnoise.errors import SpecError
 
@@ -12,9 +13,20 @@ ScheduleKind = Literal["scaled_linear", "linear", "cosine", "flow", "edm"]
 Activation = Literal["quick_gelu", "gelu"]
 Depths = tuple[tuple[int, ...], ...]  # per level, per ResnetBlock: how many transformer layers follow it
 
+# More than any network has: what a file asks for beyond is refused before anything of that size is built.
+LARGEST_NUMBER: Final = 10_000_000  # vocabularies have a few 100,000
+MOST_LAYERS: Final = 1_000  # of all text encoders together, or of all transformers of a U-Net
+MOST_BLOCKS: Final = 200  # ResnetBlocks of a U-Net, or of an autoencoder
+MOST_LEVELS: Final = 16
+
 
 class Spec:
     """Specs travel as JSON inside the weights they describe; reading one back checks every field."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if odd := [number for number in _numbers(value) if not abs(number) <= LARGEST_NUMBER]:
+                raise SpecError(f"{type(self).__name__}: {name} is {brief(odd[0])}, which no model has")
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
@@ -22,14 +34,17 @@ class Spec:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
+    def from_json(cls, data: object) -> Self:
         """Rebuild from `to_json`.  Raises: SpecError for unknown, missing or unfitting fields."""
+        if not isinstance(data, Mapping):
+            raise SpecError(f"{cls.__name__} is {brief(data)}, not a JSON object")
+        said = cast(Mapping[str, Any], data)
         hints = get_type_hints(cls)
         known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # every Spec is a dataclass
-        if strangers := sorted(set(data) - known):
-            message = f"{cls.__name__} has no field {strangers[0]!r}"
+        if strangers := sorted(set(said) - known):
+            message = f"{cls.__name__} has no field {brief(strangers[0])}"
             raise SpecError(message, hint="was it made by a newer fromnoise?")
-        values = {name: _rebuild(cls.__name__, name, hints[name], value) for name, value in data.items()}
+        values = {name: _rebuild(cls.__name__, name, hints[name], value) for name, value in said.items()}
         try:
             return cls(**values)
         except TypeError as error:
@@ -43,12 +58,12 @@ def _rebuild(owner: str, name: str, kind: Any, value: Any) -> Any:
         items = cast(Sequence[Any], value)
         return tuple(_rebuild(owner, name, get_args(kind)[0], item) for item in items)
     if _is_spec(kind) and isinstance(value, Mapping):
-        return kind.from_json(cast(Mapping[str, Any], value))
+        return kind.from_json(value)
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     fits = value in choices or type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         wanted = " or ".join(map(repr, choices)) or kind.__name__
-        raise SpecError(f"{owner}: {name} is {value!r}, not {wanted}")
+        raise SpecError(f"{owner}: {name} is {brief(value)}, not {wanted}")
     return value
 
 
@@ -56,8 +71,22 @@ def _is_spec(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Spec)
 
 
+def _numbers(value: Any) -> Iterator[float]:
+    """Those of a field, however deep it is."""
+    if isinstance(value, tuple):
+        for inner in cast(tuple[Any, ...], value):
+            yield from _numbers(inner)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _within(what: str, count: int, most: int) -> None:
+    if not 0 <= count <= most:
+        raise SpecError(f"the number of {what} is {count:,}, not 0 to {most:,}")
+
+
 def _divides(what: str, whole: int, name: str, by: int) -> None:
-    if by < 1 or whole % by:
+    if by < 1 or whole < 1 or whole % by:
         raise SpecError(f"{what} {whole} does not divide by {name} {by}")
 
 
@@ -78,6 +107,8 @@ class ClipSpec(Spec):
     projection: int | None = None  # width of the pooled vector, if there is one
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        _within("layers", self.layers, MOST_LAYERS)
         _divides("width", self.width, "heads", self.heads)
         if not -self.layers <= self.hidden <= -1:
             raise SpecError(f"hidden {self.hidden} is none of the layers {-self.layers} (first) to -1 (last)")
@@ -97,6 +128,8 @@ class ImageTowerSpec(Spec):
     projection: int = 192
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        _within("layers", self.layers, MOST_LAYERS)
         _divides("width", self.width, "heads", self.heads)
         _divides("size", self.size, "patch", self.patch)
 
@@ -116,6 +149,7 @@ class OracleSpec(Spec):
     groups: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _divides("width", self.width, "groups", self.groups)
 
 
@@ -136,6 +170,9 @@ class VaeSpec(Spec):
     latent_std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        _within("levels", len(self.multipliers), MOST_LEVELS)
+        _within("blocks", len(self.multipliers) * (2 * self.blocks + 1), MOST_BLOCKS)
         for width in self.widths:
             _divides("width", width, "groups", self.groups)
         for name, numbers in (("latent_mean", self.latent_mean), ("latent_std", self.latent_std)):
@@ -173,6 +210,8 @@ class UNetSpec(Spec):
     guidance_width: int | None = None  # LCM: the guidance scale is an input
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_size()
         if not len(self.multipliers) == len(self.down) == len(self.up):
             levels = f"{len(self.down)} levels down and {len(self.up)} up"
             raise SpecError(f"{len(self.multipliers)} widths for {levels}")
@@ -185,6 +224,14 @@ class UNetSpec(Spec):
                 self.heads_for(self.widths[level])
         if self.mid:
             self.heads_for(self.widths[-1])
+
+    def _check_size(self) -> None:
+        depths = [depth for level in (*self.down, *self.up) for depth in level]
+        _within("levels", len(self.multipliers), MOST_LEVELS)
+        _within("blocks", len(depths), MOST_BLOCKS)
+        for depth in (*depths, self.mid or 0):
+            _within("layers in a transformer", depth, MOST_LAYERS)
+        _within("layers", sum(depths) + (self.mid or 0), MOST_LAYERS)
 
     @property
     def widths(self) -> list[int]:
@@ -243,6 +290,10 @@ class ModelSpec(Spec):
     schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
     prediction: Prediction = "eps"
     defaults: Defaults = field(default_factory=Defaults)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _within("layers of its text encoders", sum(text.layers for text in self.texts), MOST_LAYERS)
 
 
 SD15 = ModelSpec(name="sd15")

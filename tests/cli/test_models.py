@@ -12,7 +12,9 @@ from conftest import FromNoise, Outcome
 from safetensors.torch import save_file
 
 from fromnoise.cli.models import model_folders
+from fromnoise.weights.identity import Identity
 from fromnoise.weights.native import Parts, save_native
+from fromnoise.weights.stored import Stored
 
 LAYER = "lora_unet_down_blocks_0_attentions_0_proj_in"
 LORA = {f"{LAYER}.lora_down.weight": torch.zeros(1, 4), f"{LAYER}.lora_up.weight": torch.zeros(4, 1)}
@@ -55,6 +57,23 @@ def test_models_are_listed_and_the_rest_is_counted(fromnoise: FromNoise, webui: 
     everything = fromnoise("models", "--models-dir", webui, "--all")
     assert len(everything.out.splitlines()) == 3
     assert "cut: cut.ckpt is a web page: the download went wrong" in everything.err
+
+
+def test_what_we_stumble_over_hides_no_other_file(
+    fromnoise: FromNoise, webui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fromnoise.weights import detect
+
+    def stumbles(stored: Stored) -> Identity:
+        return 1 // 0 if stored.name == "style.safetensors" else right(stored)  # type: ignore[return-value]
+
+    right = detect.detect
+    monkeypatch.setattr(detect, "detect", stumbles)
+    found = records(fromnoise("models", "--models-dir", webui, "--json", "--all"))
+    assert found["tiny_one"]["usable"]
+    assert found["style"]["kind"] == "unreadable"
+    assert found["style"]["problem"].startswith("ZeroDivisionError: ")
+    assert "this is our mistake" in found["style"]["problem"]
 
 
 def test_json_has_everything(fromnoise: FromNoise, webui: Path) -> None:

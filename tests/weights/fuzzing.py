@@ -15,21 +15,27 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import nan
 from pathlib import Path
 from random import Random
 from struct import pack
 from typing import Any
 
 import torch
+from families import UNETS, meta_parts
 from forgery import legacy, zipped
 from mutations import ANYWHERE, IN_FILES, IN_PICKLES, as_json, checkpoints, mutated
 from safetensors.torch import save_file
 
 from fromnoise.errors import StorageError, WeightsError
+from fromnoise.specs import SD15, TINY
 from fromnoise.weights.checkpoint import open_checkpoint
 from fromnoise.weights.finite import find_broken
 from fromnoise.weights.inspection import inspect
+from fromnoise.weights.layouts import checkpoint_rules
+from fromnoise.weights.model_converter import flipped, translate
+from fromnoise.weights.native import FORMAT, HEADER
 from fromnoise.weights.stored import open_weights
 
 LONG = 2.0  # seconds of a processor for one case
@@ -40,6 +46,16 @@ FORBIDDEN = (
     *("webbrowser", "code", "pickle", "os"),
 )
 LOOKING = ("os.scandir", "os.listdir")  # which is done to folders
+
+UNASKED = "model.diffusion_model.out.2.bias"  # a U-Net with NaN in it is not asked, which takes seconds
+FEW_BITS = torch.float8_e4m3fn
+Shape = tuple[int, ...]
+ODD_SHAPES: list[Shape] = [(), (5,), (0,), (0, 0), (0, 5), (5, 0), (2, 3, 4), (2**62, 0)]
+SMALLEST = replace(
+    TINY,
+    unet=replace(UNETS["bk-sdm tiny"], base_width=32, multipliers=(1, 1, 1)),
+    vae=replace(SD15.vae, base_width=32, multipliers=(1, 1)),
+)
 
 Write = Callable[[Random], Path]  # damage something, and say where it lies
 
@@ -117,7 +133,47 @@ def folder_road(folder: Path) -> Write:
     return write
 
 
-ROADS = {"checkpoint": checkpoint_road, "safetensors": safetensors_road, "folder": folder_road}
+def names_road(folder: Path) -> Write:
+    """Real names of a model of SD 1.x, one of ours, a LoRA and an embedding; some tensors in any shape."""
+    path = folder / "x.safetensors"
+    spec = replace(SMALLEST, texts=(replace(SD15.texts[0], vocab=8, end=7, pad=7, layers=1, hidden=-1),))
+    theirs = translate(meta_parts(spec), flipped(checkpoint_rules(spec.vae, "sd1")), source="ours")
+    model = {name: tuple(tensor.shape) for name, tensor in theirs.items()}
+    inside = (name for name in model if ".encoder.layers." in name and "layer_norm1" not in name)
+    model |= dict.fromkeys(inside, (0,))  # large, and nobody's measure
+    layer = "lora_unet_mid_block_attentions_0_proj_in"
+    header = {"format": FORMAT, "spec": SMALLEST.to_json(), "tokenizers": [], "about": {}}
+    files: list[tuple[dict[str, Shape], dict[str, str]]] = [
+        (model, {}),
+        (
+            {name: tuple(each.shape) for name, each in meta_parts(SMALLEST).items()},
+            {HEADER: json.dumps(header)},
+        ),
+        ({f"{layer}.lora_up.weight": (8, 2), f"{layer}.lora_down.weight": (2, 8), f"{layer}.alpha": ()}, {}),
+        ({"clip_l": (2, 768), "clip_g": (2, 1280)}, {}),
+    ]
+
+    def write(random: Random) -> Path:
+        shapes, metadata = random.choice(files)
+        odd = random.choices(list(shapes), k=random.choice([0, 1, 1, 2, 9]))
+        shapes = shapes | {name: random.choice(ODD_SHAPES) for name in odd}
+        shapes |= dict.fromkeys(random.choice([(), (), ("v_pred",), ("texts",), ("unet.",)]), (1,))
+        path.unlink(missing_ok=True)
+        state = {name: torch.zeros(shape).to(FEW_BITS) for name, shape in shapes.items()}
+        if UNASKED in state:
+            state[UNASKED] = torch.full(state[UNASKED].shape, nan).to(FEW_BITS)
+        save_file(state, path, metadata)
+        return path
+
+    return write
+
+
+ROADS = {
+    "checkpoint": checkpoint_road,
+    "safetensors": safetensors_road,
+    "folder": folder_road,
+    "names": names_road,
+}
 
 
 def _written(path: Path, data: bytes) -> Path:

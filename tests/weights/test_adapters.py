@@ -431,6 +431,9 @@ PEFT_STATE = {f"{PEFT_LAYER}.lora_A.weight": noise(4, 32), f"{PEFT_LAYER}.lora_B
         ('{"unet.r": 4, "unet.lora_alpha": 2}', 0.5),
         ('{"unet.lora_alpha": 2, "unet.alpha_pattern": {"attentions.0.proj_in": 6}}', 1.5),
         ('{"unet.lora_alpha": 2, "unet.alpha_pattern": {"proj_out": 6}}', 0.5),
+        ('{"unet.lora_alpha": 2, "unet.alpha_pattern": {"^mid_block.attentions.0.proj_in": 6}}', 1.5),
+        ('{"unet.lora_alpha": 2, "unet.alpha_pattern": {"^attentions.0.proj_in": 6}}', 0.5),
+        ('{"unet.lora_alpha": 2, "unet.alpha_pattern": null}', 0.5),
         ('{"unet.lora_alpha": 4, "unet.use_rslora": true}', 2.0),
         ('{"text_encoder.lora_alpha": 8}', 1.0),
     ],
@@ -441,7 +444,19 @@ def test_pefts_alpha(written: Callable[..., Path], settings: str, factor: float)
     assert change.factor == factor
 
 
-@pytest.mark.parametrize("settings", ["[]", "{", '{"unet.lora_alpha": "much"}'])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[]",
+        "{",
+        '{"unet.lora_alpha": "much"}',
+        '{"unet.lora_alpha": NaN}',
+        '{"unet.lora_alpha": 1' + "0" * 400 + "}",
+        '{"unet.alpha_pattern": [1]}',
+        '{"unet.alpha_pattern": {"to_[qkv]": 8}}',  # a regular expression
+        '{"alpha_pattern": {"(a+)+$": 8}}',  # one that takes forever
+    ],
+)
 def test_settings_that_make_no_sense(written: Callable[..., Path], settings: str) -> None:
     with pytest.raises(WeightsError, match="its settings"):
         open_adapter(written(PEFT_STATE, {"lora_adapter_metadata": settings}))

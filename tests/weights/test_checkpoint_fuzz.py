@@ -32,7 +32,9 @@ def test_a_hundred_thousand_damaged_checkpoints_are_read_or_refused(tmp_path: Pa
     fuzz(tmp_path, rounds=10_000, seed=seed)
 
 
-@pytest.mark.parametrize(("road", "rounds"), [("checkpoint", 500), ("safetensors", 1_000), ("folder", 500)])
+@pytest.mark.parametrize(
+    ("road", "rounds"), [("checkpoint", 500), ("safetensors", 1_000), ("folder", 500), ("names", 50)]
+)
 def test_damaged_files_of_every_kind_are_read_or_refused_by_all_doors(
     tmp_path: Path, road: str, rounds: int
 ) -> None:
@@ -40,4 +42,4 @@ def test_damaged_files_of_every_kind_are_read_or_refused_by_all_doors(
     for number in range(rounds):
         assert run_case(write, case_of(road, 0, number), watch, count) == "", (road, number)
     assert count.accepted > rounds / 100
-    assert count.refused > rounds / 4
+    assert count.refused > rounds / 4 or road == "names"  # `inspect` tells of those that it can open

@@ -576,6 +576,32 @@ def test_loras_are_called_by_name_and_family(
     assert made_for.value == "sd_v1"
 
 
+FLUX = "double_blocks.0.img_attn"
+MOTION = "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0"
+
+
+@pytest.mark.parametrize(
+    ("layer", "ends", "kind"),
+    [
+        (f"diffusion_model.{FLUX}.qkv", ("lora_A.weight", "lora_B.weight"), "Flux.1"),
+        (f"{MOTION}.processor.to_q_lora", ("down.weight", "up.weight"), "AnimateDiff"),
+    ],
+)
+def test_a_lora_for_another_kind_of_model_is_not_taken_for_that_model(
+    layer: str, ends: tuple[str, str], kind: str
+) -> None:
+    found = detect(stored_of({f"{layer}.{ends[0]}": (4, 8), f"{layer}.{ends[1]}": (8, 4)}))
+    assert found.kind == "LoRA"
+    assert found.obstacle.endswith(f"not a model; its layers are named as those of {kind}")
+    assert found.hint == "give a model of Stable Diffusion 1.x, 2.x or SDXL"
+
+
+def test_a_model_with_a_lora_beside_it_is_still_that_model() -> None:
+    beside = {f"{FLUX}.qkv.lora_A.weight": (4, 8), f"{FLUX}.qkv.lora_B.weight": (8, 4)}
+    whole = {f"{FLUX}.norm.key_norm.scale": (128,), "img_in.weight": (3072, 64)}
+    assert detect(stored_of(beside | whole)).kind == "Flux.1"
+
+
 @pytest.mark.parametrize(
     ("tensors", "which"),
     [

@@ -111,6 +111,8 @@ def test_what_does_not_fit_is_refused(build: Build, tmp_path: Path) -> None:
         ({"a": numbers(2, 32) / 0}, "it is damaged: 'a' holds NaN or infinity"),
         ({"a": numbers(200, 32)}, "holds 200 vectors"),
         ({"clip_l": numbers(2, 32), "clip_g": numbers(3, 48)}, "different numbers of vectors"),
+        ({"clip_l": numbers(2, 32)[0, 0]}, "it is no embedding: 1 tensors, first 'clip_l'"),
+        ({"clip_l": numbers(2, 32)[None]}, "it is no embedding: 1 tensors, first 'clip_l'"),
     ):
         save_file(tensors, path)
         with pytest.raises(WeightsError, match=problem):

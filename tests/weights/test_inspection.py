@@ -193,6 +193,9 @@ def test_a_tensor_of_a_model_of_ours_that_does_not_belong_is_named(tmp_path: Pat
     save_file(state, tmp_path / "odd", metadata)
     fit = inspect(tmp_path / "odd").fit
     assert (fit.unknown, fit.missing) == (("unet.leave.bios",), ("unet.leave.bias",))
+    strays = {"v_pred": torch.zeros(1), "texts": torch.zeros(1)}  # of no room at all
+    save_file(state | strays, tmp_path / "odd", metadata)
+    assert inspect(tmp_path / "odd").fit.unknown == ("texts", "unet.leave.bios", "v_pred")
 
 
 def test_what_is_left_out_is_counted_with_the_reason(

@@ -18,7 +18,9 @@ from fromnoise.errors import StorageError, WeightsError
 from fromnoise.images.pixels import to_pixels
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import TINY
-from fromnoise.weights.native import WITH_BYTES, Parts, load_native, save_native
+from fromnoise.weights.inspection import inspect
+from fromnoise.weights.model_loader import load_model
+from fromnoise.weights.native import FORMAT, HEADER, WITH_BYTES, Parts, load_native, save_native
 
 Change = Callable[[dict[str, Tensor], dict[str, Any]], None]
 
@@ -165,6 +167,10 @@ def no_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
     del header["spec"]
 
 
+def odd_tokenizers(_: dict[str, Tensor], header: dict[str, Any]) -> None:
+    header["tokenizers"] = 3
+
+
 def strange_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
     header["spec"]["colour"] = "red"
 
@@ -181,6 +187,7 @@ def false_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
         (reshape_one, r"'decoder.leave.bias' in .* has the shape \(4,\), not \(3,\)"),
         (newer, "has format 3, not 1 or 2"),
         (no_spec, "is damaged: it lacks 'spec'"),
+        (odd_tokenizers, "is damaged: its 'tokenizers' is of the wrong type"),
         (strange_spec, "ModelSpec has no field 'colour'"),
         (false_spec, "describes no model we can build"),
     ],
@@ -188,6 +195,32 @@ def false_spec(_: dict[str, Tensor], header: dict[str, Any]) -> None:
 def test_what_does_not_fit_is_named(tmp_path: Path, model: Path, change: Change, message: str) -> None:
     with pytest.raises(WeightsError, match=message):
         load_native(changed(model, tmp_path / "changed.safetensors", change))
+
+
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "many layers": ({"name": "x", "texts": [{"layers": 10**9}]}, "layers is 1000000000, which no model has"),
+    "many blocks": ({"name": "x", "vae": {"blocks": 10**6}}, "number of blocks is 8,000,004"),
+    "deep": ({"name": "x", "unet": {"mid": 10**6}}, "number of layers in a transformer is 1,000,000"),
+    "wide": (
+        {"name": "x", "unet": {"base_width": 32 * 10**5, "multipliers": [10**6] * 4}},
+        "describes no model",
+    ),
+    "no object": ([], "its 'spec' is of the wrong type"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_small_file_cannot_ask_for_a_huge_model(tmp_path: Path, what: str) -> None:
+    spec, said = HOSTILE[what]
+    header = {"format": FORMAT, "spec": spec, "tokenizers": [], "about": {}}
+    path = tmp_path / "x.safetensors"
+    save_file({"v_pred": torch.zeros(1)}, path, {HEADER: json.dumps(header)})
+    for read in (load_native, load_model):
+        with pytest.raises(WeightsError, match=rf"x.safetensors .*{said}"):
+            read(path)
+    found = inspect(path, quick=True)
+    assert not found.fit.is_perfect
+    assert found.identity is not None
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, 3000, -1])
@@ -204,7 +237,7 @@ def test_someone_elses_safetensors_file_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_a_damaged_header_is_refused(tmp_path: Path) -> None:
-    for text in ("", "{", "[]", "3"):
+    for text in ("", "{", "[]", "3", '{"format":' + "[" * 100_000):
         save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors", metadata={"fromnoise": text})
         with pytest.raises(WeightsError, match=r"header of x.safetensors is damaged"):
             load_native(tmp_path / "x.safetensors")

@@ -1,11 +1,14 @@
 """The structure is read from names and shapes alone: full-size networks without memory."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from families import MODELS, UNETS, meta_state, tiny
+from families import MODELS, UNETS, meta_state, stored_of, tiny
 from torch import Tensor
 
 from fromnoise.errors import WeightsError
@@ -13,6 +16,8 @@ from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.encoder import Encoder
 from fromnoise.specs import OPENCLIP_H, SD15, SDXL, TINY, ClipSpec, UNetSpec, VaeSpec
+from fromnoise.weights.detect import detect
+from fromnoise.weights.fitting import compare
 from fromnoise.weights.key_rules import (
     diffusers_unet,
     diffusers_vae,
@@ -126,3 +131,49 @@ def test_damage_is_named() -> None:
     state = shapes(vae_state(TINY.vae), ldm_vae(TINY.vae))
     with pytest.raises(WeightsError, match=r"the autoencoder lacks 'quant_conv.weight'"):  # SD 3, Flux
         read_vae(without(state, "first_stage_model.quant_conv"))
+
+
+ODD_SHAPES = [(), (5,), (0, 0)]
+ODDER_SHAPES = [*ODD_SHAPES, (0,), (0, 5), (5, 0), (2**62, 0), (0, 2**62, 2**62), (1,) * 9]
+
+
+def odd_ones(sound: Shapes) -> Iterator[Shapes]:
+    """One tensor of each kind in every odd shape."""
+    for name in {re.sub(r"\d+", "#", name): name for name in sound}.values():
+        yield from (sound | {name: shape} for shape in ODD_SHAPES)  # type: ignore[operator]  # a dict
+
+
+VAE, TEXT = TINY.vae, replace(SD15.texts[0], layers=1, hidden=-1)
+TEXT_STATE = clip_state(TEXT)
+READERS: dict[str, tuple[Shapes, Callable[[Shapes], object]]] = {
+    "U-Net": (shapes(meta_state(tiny(UNETS["bk-sdm tiny"])), ldm_unet()), read_unet),
+    "autoencoder": (shapes(vae_state(VAE), ldm_vae(VAE)), read_vae),
+    "text": (shapes(TEXT_STATE, hf_text("t", "texts.0")), partial(read_clip, prefix="t")),
+    "OpenCLIP": (shapes(TEXT_STATE, openclip_text("t", "texts.0")), partial(read_clip, prefix="t")),
+}
+
+
+@pytest.mark.parametrize("network", READERS)
+def test_whatever_shape_a_tensor_has_the_structure_is_read_or_refused(network: str) -> None:
+    sound, read = READERS[network]
+    for state in odd_ones(sound):
+        with suppress(WeightsError):
+            read(state)
+
+
+def test_a_file_of_real_names_in_odd_shapes_is_identified_and_compared() -> None:
+    to_k = f"{UNET}.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    whole = ldm_shapes("bk-sdm tiny")
+    for name in (to_k, f"{UNET}.time_embed.0.weight", f"{UNET}.input_blocks.0.0.weight"):
+        for shape in ODDER_SHAPES:
+            stored = replace(stored_of({}), shapes={**whole, name: shape})
+            stored = replace(stored, dtypes=dict.fromkeys(stored.shapes, torch.float16))
+            identity = detect(stored)
+            assert identity.obstacle
+            compare(stored, identity)
+
+
+def test_numbers_longer_than_python_reads_are_no_numbers() -> None:
+    long = f"{UNET}.input_blocks.{'9' * 5000}.0.in_layers.2.weight"
+    with pytest.raises(WeightsError, match=r"lacks down.12, though it has down.9+…"):
+        read_unet({**ldm_shapes("sd1"), long: (8, 8, 3, 3)})

@@ -9,10 +9,9 @@ from typing import Final
 # makes 190,000 that all stay, and to go through them again and again takes a fifth of the import.
 YOUNG: Final = 20_000
 
-# How often threads look whether the others are done, before they sleep. libgomp's own 300,000 suit a processor
-# that nobody else uses; where another program has one of two cores, its threads mostly wait for one another:
-# a small picture takes 11 seconds in place of 7, and beside two such programs 33 in place of 10. This number
-# is the one that it takes itself where it knows of more threads than cores.
+# How often threads look whether the others are done, before they sleep. libgomp's own 300,000 suit who is
+# alone on a processor: beside one busy program on two cores a small picture took 11 seconds in place of 7,
+# beside two of them 33 in place of 10. This number libgomp takes itself where it has more threads than cores.
 PATIENCE: Final = ("GOMP_SPINCOUNT", "1000")
 WAITING: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # what a user may have said of it
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from fromnoise.cli.commands import Command
+from fromnoise.cli.faults import REPORT, explained
 from fromnoise.cli.options import MODELS_VARIABLE, models_dir_option
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.tables import columns
@@ -88,6 +89,8 @@ def facts_of(entry: "Entry", digests: "Digests", *, hashing: bool) -> dict[str, 
     except (FromNoiseError, OSError) as error:
         message = error.message if isinstance(error, FromNoiseError) else str(error.strerror)
         facts |= {"kind": UNREADABLE, "usable": False, "problem": message}
+    except Exception as error:  # what we stumble over in one file must not hide the others
+        facts |= {"kind": UNREADABLE, "usable": False, "problem": f"{explained(error)[0]}; {REPORT}"}
     return facts
 
 

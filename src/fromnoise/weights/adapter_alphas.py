@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import sqrt
 from pathlib import Path
+from re import fullmatch
+from reprlib import repr as brief
+from sys import float_info
 from typing import Any, Final, cast
 
 from fromnoise.errors import WeightsError
 from fromnoise.weights.adapter_algebra import Change
 from fromnoise.weights.layouts import DIFFUSERS_TEXTS
+from fromnoise.weights.wording import shown
 
 SAID: Final = "lora_adapter_metadata"  # Source: diffusers/loaders/lora_base.py
 BESIDE: Final = "adapter_config.json"  # Source: peft, in the folder of adapter_model.safetensors
 BASE: Final = "base_model.model."
 COMPONENTS: Final = ("unet", *DIFFUSERS_TEXTS)
+PATTERNS: Final = "alpha_pattern"
+NAME: Final = r"\^?[\w.-]+"  # other regular expressions may take a computer for years
 LARGEST_CONFIG: Final = 1 << 20  # bytes
 
 
@@ -38,7 +44,18 @@ def said_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
         raise WeightsError(f"its settings ({SAID} or {BESIDE}) make no sense") from error
     if not isinstance(settings, dict):
         raise WeightsError(f"its settings ({SAID} or {BESIDE}) make no sense")
+    for name, said in cast(dict[str, Any], settings).items():
+        if name.rpartition(".")[2] == PATTERNS:
+            _check(said or {})
     return cast(dict[str, Any], settings)
+
+
+def _check(patterns: Any) -> None:
+    if not isinstance(patterns, dict):
+        raise WeightsError(f"its settings have {brief(patterns)} as {PATTERNS}, where layers belong")
+    if odd := [key for key in cast(dict[str, Any], patterns) if not fullmatch(NAME, key)]:
+        problem = f"its settings give an alpha to all layers that fit {shown(odd[0])!r}; only names are read"
+        raise WeightsError(problem, hint="save it with the name of each layer")
 
 
 def with_alphas(changes: Mapping[str, Change], settings: Mapping[str, Any]) -> dict[str, Change]:
@@ -53,20 +70,23 @@ def _with_alpha(layer: str, change: Change, settings: Mapping[str, Any]) -> Chan
     mine = settings  # of one network, as PEFT has them; diffusers packs those of several
     if any(name.startswith(tuple(f"{each}." for each in COMPONENTS)) for name in settings):
         mine = {name.removeprefix(prefix): said for name, said in settings.items() if name.startswith(prefix)}
-    alpha = _patterned(inside, mine.get("alpha_pattern"), mine.get("lora_alpha"))
+    alpha = _patterned(inside, mine.get(PATTERNS), mine.get("lora_alpha"))
     if alpha is None or change.alpha is not None or change.rank is None:
         return change
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
-        raise WeightsError(f"its settings give {layer!r} the alpha {alpha!r}")
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= float_info.max:
+        raise WeightsError(f"its settings give {shown(layer)!r} the alpha {brief(alpha)}")
     # rank-stabilised: alpha / sqrt(rank), written here as what alpha / rank must be. Source: arXiv:2312.03732
     factor = sqrt(change.rank) if mine.get("use_rslora") else 1.0
     return replace(change, alpha=alpha * factor)
 
 
 def _patterned(layer: str, pattern: Any, usual: Any) -> Any:
-    """A pattern is the end of a layer's name; as a regular expression, which PEFT allows, it is not read."""
+    """A pattern is the end of a layer's name, or after "^", as diffusers writes it, the whole of it.
+
+    Source: PEFT's get_pattern_key: the first that (.*\\.)?(PATTERN)$ matches from the start counts
+    """
     for end, value in cast(dict[str, Any], pattern or {}).items():
-        if layer == end or layer.endswith(f".{end}"):
+        if layer == end.removeprefix("^") or layer.endswith(f".{end}"):
             return value
     return usual
 
@@ -93,7 +113,7 @@ def settings_for(changes: Mapping[str, Change]) -> dict[str, Any]:
             f"{component}.rank_pattern": {
                 layer: rank for layer, (rank, _) in odd.items() if rank != usual[0]
             },
-            f"{component}.alpha_pattern": {
+            f"{component}.{PATTERNS}": {
                 layer: alpha for layer, (_, alpha) in odd.items() if alpha != usual[1]
             },
             f"{component}.target_modules": sorted(own),

@@ -94,9 +94,9 @@ def open_embedding(path: str | os.PathLike[str], word: str | None = None) -> Emb
 def in_order(stored: Stored) -> list[str]:
     """The tensors of an embedding, in the order of the text encoders.  Raises: WeightsError if it is none"""
     names = list(stored.shapes)
-    if all(name in SEVERAL for name in names):
-        return sorted(names, key=SEVERAL.__getitem__)
     flat = all(len(stored.shapes[name]) in (1, 2) and stored.dtypes[name].is_floating_point for name in names)
+    if flat and all(name in SEVERAL for name in names):
+        return sorted(names, key=SEVERAL.__getitem__)
     if len(names) == 1 and flat and "." not in names[0].removeprefix(A1111):
         return names
     problem = f"it is no embedding: {len(names)} tensors, first {shown(names[0])!r}"

@@ -3,18 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from fromnoise.errors import WeightsError
 from fromnoise.specs import ModelSpec
 from fromnoise.weights.detect import detect
 from fromnoise.weights.identity import OURS, Identity
 from fromnoise.weights.layouts import sift
 from fromnoise.weights.model_converter import Plan, Recipe, Rule, flipped, plan, without_rule
-from fromnoise.weights.native import Parts, Uninitialised
-from fromnoise.weights.networks import find_networks
+from fromnoise.weights.native import skeleton
+from fromnoise.weights.networks import find_networks, text_places
 from fromnoise.weights.planning import rules_of
 from fromnoise.weights.stored import Stored
+from fromnoise.weights.structure import blank
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -37,21 +36,27 @@ class Fit:
 
 def compare(stored: Stored, identity: Identity) -> Fit:
     """Compare the networks that are in the file with those of its spec; what `sift` drops does not count."""
-    if identity.layout == OURS:
-        return _compare(stored, identity.spec, (), tuple(stored.shapes)) if identity.spec else Fit()
-    networks = find_networks(stored.shapes)
-    names = [name for name in sift(stored.shapes)[0] if any(network.holds(name) for network in networks)]
     try:
-        rules = tuple(rules_of(stored, networks, identity.spec))
-        unknown = without_rule(names, rules)
-        spec = identity.spec or (_spec_without(stored, unknown) if unknown else None)
-        if spec is None:
-            return Fit(bool(unknown), tuple(unknown))
-        known = tuple(name for name in names if name not in set(unknown))
-        fit = _compare(stored, spec, rules, known)
-        return replace(fit, unknown=(*unknown, *fit.unknown))
+        if identity.layout == OURS:
+            return _compare(stored, identity.spec, (), tuple(stored.shapes)) if identity.spec else Fit()
+        return _compare_theirs(stored, identity)
     except WeightsError as error:
         return Fit(True, problem=error.message)
+
+
+def _compare_theirs(stored: Stored, identity: Identity) -> Fit:
+    found = find_networks(stored.shapes)
+    places = text_places(found, identity.spec)  # one of another family's text encoders has none
+    networks = tuple(network for network in found if network.room != "text" or network in places)
+    names = [name for name in sift(stored.shapes)[0] if any(network.holds(name) for network in networks)]
+    rules = tuple(rules_of(stored, networks, identity.spec))
+    unknown = without_rule(names, rules)
+    spec = identity.spec or (_spec_without(stored, unknown) if unknown else None)
+    if spec is None:
+        return Fit(bool(unknown), tuple(unknown))
+    known = tuple(name for name in names if name not in set(unknown))
+    fit = _compare(stored, spec, rules, known)
+    return replace(fit, unknown=(*unknown, *fit.unknown))
 
 
 def _spec_without(stored: Stored, names: Collection[str]) -> ModelSpec | None:
@@ -63,7 +68,7 @@ def _spec_without(stored: Stored, names: Collection[str]) -> ModelSpec | None:
 def _compare(stored: Stored, spec: ModelSpec, rules: Sequence[Rule], names: Sequence[str]) -> Fit:
     recipes = plan(names, rules, source=stored.name) if rules else {name: Recipe((name,)) for name in names}
     found = _shapes(stored, recipes)
-    wanted = _wanted(spec, found)
+    wanted = _wanted(stored.name, spec, found)
     missing = _theirs([name for name in wanted if name not in found], rules)
     odd = {name for name, shape in wanted.items() if name in found and found[name] != shape}
     misshapen = [recipe.sources[0] for name, recipe in recipes.items() if name in odd]
@@ -73,22 +78,21 @@ def _compare(stored: Stored, spec: ModelSpec, rules: Sequence[Rule], names: Sequ
 
 def _shapes(stored: Stored, recipes: Plan) -> Shapes:
     """What the recipes would make, by our names."""
-    blank = {name: torch.empty(shape, device="meta") for name, shape in stored.shapes.items()}
-    return {target: tuple(recipe(blank).shape) for target, recipe in recipes.items()}
+    state = blank(stored.name, stored.shapes)
+    return {target: tuple(recipe(state).shape) for target, recipe in recipes.items()}
 
 
-def _wanted(spec: ModelSpec, found: Shapes) -> Shapes:
+def _wanted(name: str, spec: ModelSpec, found: Shapes) -> Shapes:
     """What the networks need of which there is anything: encoder and decoder belong together."""
-    with torch.device("meta"), Uninitialised():
-        state = Parts.blank(spec).state()
+    state = skeleton(name, spec, (), {}, str).state()
     rooms = {_room(name) for name in found}
     return {name: tuple(tensor.shape) for name, tensor in state.items() if _room(name) in rooms}
 
 
 def _room(name: str) -> str:
-    first, second, *_ = name.split(".")
+    first, _, rest = name.partition(".")
     if first == "texts":
-        return f"{first}.{second}"
+        return f"{first}.{rest.partition('.')[0]}"
     return "vae" if first in ("encoder", "decoder") else first
 
 

@@ -21,13 +21,14 @@ def replacing_folder(path: Path) -> Generator[Path]:
     """
     part, old = path.with_name(path.name + UNFINISHED), path.with_name(path.name + REPLACED)
     try:
+        if old.exists() and not path.exists():  # a run was killed between the two renames of `_exchange`
+            old.replace(path)
         rmtree(part, ignore_errors=True)  # left over from a run that was killed
         part.mkdir()
         yield part
         for folder, _, _ in os.walk(part):
             _flush(Path(folder))
         _exchange(part, path, old)
-        _flush(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint=WAY_OUT) from error
     finally:
@@ -35,18 +36,18 @@ def replacing_folder(path: Path) -> Generator[Path]:
 
 
 def _exchange(part: Path, path: Path, old: Path) -> None:
-    if not path.exists():
-        part.replace(path)
-        return
     rmtree(old, ignore_errors=True)
-    path.replace(old)
+    if path.exists():
+        path.replace(old)
     try:
         part.replace(path)
     except BaseException:
         with suppress(OSError):
             old.replace(path)
         raise
-    rmtree(old, ignore_errors=True)
+    _flush(path.parent)  # before what was there is deleted
+    with suppress(OSError):
+        old.replace(part)  # under that name nobody takes for a model what is left of it after a kill
 
 
 def _flush(folder: Path) -> None:

@@ -223,8 +223,9 @@ def _networks(stored: Stored, identity: Identity) -> Iterator[NetworkFacts]:
     known = dict[str, str]()
     if identity.layout == OURS:
         for name in stored.shapes:
-            room, number, *_ = name.split(".")
-            members[OUR_TITLES.get(room, room), f"{room}.{number}" if room == "texts" else room].append(name)
+            room, _, rest = name.partition(".")
+            place = f"{room}.{rest.partition('.')[0]}" if room == "texts" else room
+            members[OUR_TITLES.get(room, room), place].append(name)
     else:
         names, _ = sift(stored.shapes)
         for network in find_networks(stored.shapes):

@@ -5,6 +5,7 @@ from typing import Final
 
 from fromnoise.errors import WeightsError
 from fromnoise.weights.adapter_findings import findings
+from fromnoise.weights.adapter_names import read_name
 from fromnoise.weights.families import UPSCALER
 from fromnoise.weights.identity import DIFFUSERS, Finding, Identity
 from fromnoise.weights.networks import Network
@@ -36,7 +37,7 @@ READ_BY: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # width of the texts t
 def identify_stranger(stored: Stored, networks: Sequence[Network]) -> Identity | None:
     """A model of another kind, or half a network: looked for before anything else."""
     names = Names.of(stored.shapes)
-    found = find_stranger(names, FOREIGN)
+    found = find_stranger(Names.of(name for name in stored.shapes if not read_name(name)), FOREIGN)
     unets = [network for network in networks if network.room == "unet"]
     if not found and not any(_is_whole(stored, unet) for unet in unets):
         if way := find_lora(names):
@@ -84,6 +85,10 @@ def _lora(stored: Stored, names: Names, way: str) -> Identity:
     if base := stored.metadata.get("ss_base_model_version"):
         proof.append(Finding("made for", shown(base), "ss_base_model_version"))
     obstacle, hint = "it is a LoRA: changes to a model's weights, not a model", USE_BESIDE
+    if foreign := find_stranger(names, FOREIGN):
+        stranger, mark = foreign
+        proof.append(Finding("names", f"as in {stranger.kind}", f"the tensor {mark!r}"))
+        obstacle, hint = f"{obstacle}; its layers are named as those of {stranger.kind}", SUPPORTED
     try:
         proof += findings(stored)
     except WeightsError as error:

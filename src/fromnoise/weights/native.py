@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, Final, cast
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fromnoise.durable import replacing
-from fromnoise.errors import StorageError, WeightsError
+from fromnoise.errors import SpecError, StorageError, WeightsError
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
@@ -27,6 +28,7 @@ from fromnoise.nets.encoder import Encoder
 from fromnoise.specs import ModelSpec
 from fromnoise.weights.mapped import TYPES
 from fromnoise.weights.scaled import INT8, WEIGHT, find_scaling, in_bytes
+from fromnoise.weights.wording import shown
 
 HEADER: Final = "fromnoise"  # the metadata key of a safetensors file that holds our JSON
 FORMAT: Final = 1
@@ -36,6 +38,7 @@ CHECKER: Final = "oracle"  # what stands in our JSON in place of a model's spec 
 IS_CHECKER: Final = "it is a checker, which looks at pictures and draws none"
 FOR_CHECKERS: Final = "give it to `fromnoise score --oracle FILE`"
 ALL_OF_THEM: Final = "download it again; `fromnoise inspect FILE` names every tensor that does not fit"
+MUST_BE: Final = {"spec": dict, "tokenizers": list, "about": dict}  # in our JSON
 PUBLIC: Final = 0o644  # safetensors leaves its files to their owner alone; a model is there to be read
 
 
@@ -181,16 +184,17 @@ def read_header(name: str, metadata: Mapping[str, str] | None) -> dict[str, Any]
     try:
         header = json.loads((metadata or {})[HEADER])
         made_by = header["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"the header of {name} is damaged: {error}") from error
     if made_by not in (FORMAT, WITH_BYTES):
-        raise WeightsError(
-            f"{name} has format {made_by!r}, not {FORMAT} or {WITH_BYTES}", hint="update fromnoise to read it"
-        )
+        problem = f"{name} has format {brief(made_by)}, not {FORMAT} or {WITH_BYTES}"
+        raise WeightsError(problem, hint="update fromnoise to read it")
     if CHECKER in header:
         raise WeightsError(f"{name} cannot draw: {IS_CHECKER}", hint=FOR_CHECKERS)
-    if lost := {"spec", "tokenizers", "about"} - header.keys():
+    if lost := MUST_BE.keys() - header.keys():
         raise WeightsError(f"the header of {name} is damaged: it lacks {min(lost)!r}")
+    if odd := [key for key, kind in MUST_BE.items() if not isinstance(header[key], kind)]:
+        raise WeightsError(f"the header of {name} is damaged: its {odd[0]!r} is of the wrong type")
     return cast(dict[str, Any], header)
 
 
@@ -219,7 +223,9 @@ def skeleton(
         with torch.device("meta"), Uninitialised():
             return Parts.blank(spec, tokenizers=tuple(tokenizers), about=about, digest=digest)
     except Exception as error:  # whatever a false spec trips over
-        raise WeightsError(f"the header of {name} describes no model we can build: {error}") from error
+        why, hint = (error.message, error.hint) if isinstance(error, SpecError) else (shown(str(error)), "")
+        problem = f"the header of {name} describes no model we can build: {why}"
+        raise WeightsError(problem, hint=hint) from error
 
 
 def compare(name: str, found: Mapping[str, tuple[int, ...]], parts: Parts) -> None:

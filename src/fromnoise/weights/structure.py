@@ -10,6 +10,7 @@ from math import isqrt
 from typing import Final, TypeVar
 
 import torch
+from torch import Tensor
 
 from fromnoise.errors import SpecError, WeightsError
 from fromnoise.specs import OPENCLIP_H, SD15, SD21, SDXL, ClipSpec, Depths, Spec, UNetSpec, VaeSpec
@@ -27,12 +28,14 @@ from fromnoise.weights.key_rules import (
 )
 from fromnoise.weights.layouts import sift
 from fromnoise.weights.model_converter import Rule, translate
+from fromnoise.weights.wording import shown
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 S = TypeVar("S", bound=Spec)
 
 RGB: Final = 3
+IS_IT_WHOLE: Final = "is it complete? `fromnoise inspect FILE` says what it is"
 CLIPS: Final = {text.width: text for text in (SD15.texts[0], OPENCLIP_H, SDXL.texts[1])}
 
 
@@ -60,17 +63,23 @@ class Tree:
     def __contains__(self, name: str) -> bool:
         return name in self.children
 
-    def __getitem__(self, name: str) -> Shape:
+    def size(self, name: str, axis: int) -> int:
+        """One dimension of a tensor.  Raises: WeightsError if there is no such tensor, or none such of it"""
         if name not in self.shapes:
             problem = f"{self.what} lacks {name!r}, so its structure cannot be told"
-            raise WeightsError(problem, hint="is it complete? `fromnoise inspect FILE` says what it is")
-        return self.shapes[name]
+            raise WeightsError(problem, hint=IS_IT_WHOLE)
+        shape = self.shapes[name]
+        if axis >= len(shape):
+            problem = f"{self.what} has {name!r} in the shape {shape}, so its structure cannot be told"
+            raise WeightsError(problem, hint=IS_IT_WHOLE)
+        return shape[axis]
 
     def many(self, name: str) -> range:
         """The numbers that follow this name, which must be 0, 1, 2, … without a gap."""
-        found = {int(word) for word in self.children.get(name, ()) if word.isdecimal()}
-        if lost := set(range(len(found))) - found:
-            raise WeightsError(f"{self.what} lacks {name}.{min(lost)}, though it has {name}.{max(found)}")
+        found = {word for word in self.children.get(name, ()) if word.isdecimal()}
+        if lost := [number for number in range(len(found)) if str(number) not in found]:
+            last = shown(max(found, key=lambda word: (len(word), word)))
+            raise WeightsError(f"{self.what} lacks {name}.{lost[0]}, though it has {name}.{last}")
         return range(len(found))
 
     def ending(self, tail: str) -> list[Shape]:
@@ -79,9 +88,16 @@ class Tree:
 
     def ours(self, rules: Iterable[Rule]) -> "Tree":
         """The same tensors under our names."""
-        state = {name: torch.empty(shape, device="meta") for name, shape in self.shapes.items()}
-        renamed = translate(state, rules, source=self.what)
+        renamed = translate(blank(self.what, self.shapes), rules, source=self.what)
         return Tree.of(self.what, {name: tuple(tensor.shape) for name, tensor in renamed.items()})
+
+
+def blank(what: str, shapes: Shapes) -> dict[str, Tensor]:
+    """Tensors of these shapes, without memory.  Raises: WeightsError if one is larger than any can be"""
+    try:
+        return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    except RuntimeError as error:
+        raise WeightsError(f"{what} has a tensor in an impossible shape: {shown(str(error))}") from error
 
 
 # --- the U-Net ---
@@ -104,7 +120,8 @@ def unet_context(shapes: Shapes, prefix: str) -> int | None:
     """How wide the texts are that it reads, if it reads any."""
     start = f"{prefix}." if prefix else ""
     tail = "attn2.to_k.weight"
-    return next((s[1] for name, s in shapes.items() if name.startswith(start) and name.endswith(tail)), None)
+    found = (shape for name, shape in shapes.items() if name.startswith(start) and name.endswith(tail))
+    return next((shape[1] for shape in found if len(shape) > 1), None)
 
 
 def _diffusers_depths(names: Tree) -> tuple[Depths, Depths]:
@@ -121,19 +138,17 @@ def _diffusers_depths(names: Tree) -> tuple[Depths, Depths]:
 
 
 def _unet(ours: Tree, like: UNetSpec | None) -> UNetSpec:
-    base_width = ours["time.0.weight"][1]
+    base_width = ours.size("time.0.weight", 1)
     down, widths = _down(ours)
-    contexts = {
-        shape[1] for name, shape in ours.shapes.items() if name.endswith("cross_attention.to_k.weight")
-    }
+    contexts = {ours.size(name, 1) for name in ours.shapes if name.endswith("cross_attention.to_k.weight")}
     entrances = {len(shape) for name, shape in ours.shapes.items() if name.endswith("1.enter.weight")}
     for what, found in (("context widths", contexts), ("kinds of projections", entrances)):
         if len(found) > 1:
             raise WeightsError(f"{ours.what} has {len(found)} different {what}: {sorted(found)}")
     like = like or (SD15.unet if contexts <= {SD15.unet.context_width} else SD21.unet)
     return UNetSpec(
-        in_channels=ours["down.0.0.weight"][1],
-        out_channels=ours["leave.weight"][0],
+        in_channels=ours.size("down.0.0.weight", 1),
+        out_channels=ours.size("leave.weight", 0),
         base_width=base_width,
         multipliers=_multipliers(ours, widths, base_width),
         down=down,
@@ -144,8 +159,8 @@ def _unet(ours: Tree, like: UNetSpec | None) -> UNetSpec:
         head_width=like.head_width,
         context_width=contexts.pop() if contexts else like.context_width,
         linear_projection=entrances == {2},
-        pooled_width=ours["pooled.0.weight"][1] if "pooled" in ours else None,
-        guidance_width=ours["guidance.weight"][1] if "guidance" in ours else None,
+        pooled_width=ours.size("pooled.0.weight", 1) if "pooled" in ours else None,
+        guidance_width=ours.size("guidance.weight", 1) if "guidance" in ours else None,
     )
 
 
@@ -157,7 +172,7 @@ def _down(ours: Tree) -> tuple[Depths, list[int]]:
             levels.append([])
             continue
         if not levels[-1]:
-            widths.append(ours[f"down.{stage}.0.conv1.weight"][0])
+            widths.append(ours.size(f"down.{stage}.0.conv1.weight", 0))
         levels[-1].append(len(ours.many(f"down.{stage}.1.blocks")))
     return tuple(map(tuple, levels)), widths
 
@@ -188,16 +203,15 @@ def read_vae(shapes: Shapes, prefix: str = LDM_VAE, *, like: VaeSpec = SD15.vae)
 
 def _vae(names: Tree, words: VaeNames, like: VaeSpec) -> VaeSpec:
     row, _, block = words.down.partition(".{level}.")
-    base_width, channels, *_ = names["encoder.conv_in.weight"]
-    widths = [
-        names[words.down.format(level=level, block=0) + ".conv1.weight"][0] for level in names.many(row)
-    ]
+    base_width, channels = (names.size("encoder.conv_in.weight", axis) for axis in (0, 1))
+    firsts = [words.down.format(level=level, block=0) for level in names.many(row)]
+    widths = [names.size(f"{first}.conv1.weight", 0) for first in firsts]
     return replace(
         like,
         base_width=base_width,
         multipliers=_multipliers(names, widths, base_width),
         blocks=len(names.many(f"{row}.0.{block.removesuffix('.{block}')}")),
-        latent_channels=names["quant_conv.weight"][0] // 2,
+        latent_channels=names.size("quant_conv.weight", 0) // 2,
         patch=isqrt(channels // RGB),
         mid_attention=f"{ENCODER}.{words.middle[1]}" in names,
     )
@@ -216,7 +230,7 @@ def read_clip(shapes: Shapes, prefix: str, *, like: ClipSpec | None = None) -> C
     theirs = Tree.of("the text encoder", shapes, prefix)
     rules = openclip_text("", "") if "transformer.resblocks" in theirs else hf_text("", "")
     ours = theirs.ours(rules)
-    vocab, width = ours["tokens.weight"]
+    vocab, width = (ours.size("tokens.weight", axis) for axis in (0, 1))
     like = like or CLIPS.get(width)
     if like is None:
         known = ", ".join(map(str, CLIPS))
@@ -227,18 +241,18 @@ def read_clip(shapes: Shapes, prefix: str, *, like: ClipSpec | None = None) -> C
         lambda: replace(
             like,
             vocab=vocab,
-            context=ours["positions.weight"][0],
+            context=ours.size("positions.weight", 0),
             width=width,
             heads=width * like.heads // like.width,
             layers=layers,
             hidden=min(-1, read_after - layers - 1),
-            projection=ours["project.weight"][0] if "project" in ours else None,
+            projection=ours.size("project.weight", 0) if "project" in ours else None,
         ),
     )
 
 
 def _multipliers(names: Tree, widths: Iterable[int], base: int) -> tuple[int, ...]:
-    if odd := [width for width in widths if width % base]:
+    if odd := [width for width in widths if base < 1 or width % base]:
         raise WeightsError(f"{names.what} has a level {odd[0]} wide, which does not divide by {base}")
     return tuple(width // base for width in widths)
 
