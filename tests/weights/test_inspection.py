@@ -195,7 +195,15 @@ def test_a_tensor_of_a_model_of_ours_that_does_not_belong_is_named(tmp_path: Pat
     assert (fit.unknown, fit.missing) == (("unet.leave.bios",), ("unet.leave.bias",))
     strays = {"v_pred": torch.zeros(1), "texts": torch.zeros(1)}  # of no room at all
     save_file(state | strays, tmp_path / "odd", metadata)
-    assert inspect(tmp_path / "odd").fit.unknown == ("texts", "unet.leave.bios", "v_pred")
+    assert set(inspect(tmp_path / "odd").fit.unknown) == {"texts", "unet.leave.bios", "v_pred"}
+
+
+def test_a_text_encoder_of_another_family_is_left_out_of_the_comparison(
+    looked_at: Callable[..., Inspection], sd1: Parts
+) -> None:
+    other = {"other.text_model.encoder.layers.0.layer_norm1.weight": torch.zeros(9)}
+    fit = looked_at(as_checkpoint(sd1, "sd1") | other, quick=True).fit
+    assert fit.is_perfect
 
 
 def test_what_is_left_out_is_counted_with_the_reason(
@@ -283,6 +291,15 @@ def test_an_untrained_unet_leaves_it_undecided(looked_at: Callable[..., Inspecti
     in_float32 = probe(sd1.unet)
     assert found.probe.last == pytest.approx(in_float32.last, abs=1e-4)
     assert found.probe.middle == pytest.approx(in_float32.middle, abs=1e-4)
+
+
+def test_numbers_of_8_bits_answer_too(looked_at: Callable[..., Inspection], sd1: Parts) -> None:
+    state = as_checkpoint(sd1, "sd1")
+    few = {n: each.to(torch.float8_e4m3fn) if n.startswith(UNET) else each for n, each in state.items()}
+    found = looked_at(few)
+    assert found.probe
+    wide = {n: each.float() if n.startswith(UNET) else each for n, each in few.items()}
+    assert found.probe == looked_at(wide).probe
 
 
 # --- pickles ---

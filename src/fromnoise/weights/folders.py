@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from fromnoise.errors import StorageError, WeightsError
+from fromnoise.specs import LARGEST_NUMBER, MOST_LAYERS
 from fromnoise.weights.containers import AGAIN, open_file
 from fromnoise.weights.wording import shown
 
@@ -23,8 +24,6 @@ ALONE: Final = "config"  # the key of a lone component's configuration
 
 LARGEST_CONFIG: Final = 1 << 20  # bytes
 LARGEST_INDEX: Final = 16 << 20
-LARGEST_NUMBER: Final = 10_000_000  # of anything that a network has; vocabularies have a few 100,000
-MOST_LAYERS: Final = 1_000
 MOST_SHARDS: Final = 1_000
 MOST_FILES: Final = 10_000  # that are looked at in a folder
 

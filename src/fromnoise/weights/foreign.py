@@ -27,6 +27,7 @@ from fromnoise.weights.probe import probe
 from fromnoise.weights.probing import is_doubtful
 from fromnoise.weights.shelved import Shelved
 from fromnoise.weights.stored import Stored, open_weights
+from fromnoise.weights.structure import blank
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizers import read_tokenizers
 from fromnoise.weights.wording import shown
@@ -106,8 +107,8 @@ def _about(identity: Identity) -> dict[str, Any]:
 
 def _shapes(stored: Stored, recipes: Plan) -> dict[str, tuple[int, ...]]:
     """What the recipes will make, found without reading."""
-    blank = {name: torch.empty(shape, device="meta") for name, shape in stored.shapes.items()}
-    return {target: tuple(recipe(blank).shape) for target, recipe in recipes.items()}
+    tensors = blank(stored.name, stored.shapes)
+    return {target: tuple(recipe(tensors).shape) for target, recipe in recipes.items()}
 
 
 # --- an autoencoder of its own ---

@@ -49,18 +49,21 @@ class Probe:
 def probe(unet: UNet, context: Tensor | None = None, pooled: Tensor | None = None) -> Probe:
     """Ask a U-Net for latents of 128 x 128 pixels, twice, on its own device and in its own type.
 
+    Of numbers of 8 bits nothing can be calculated: a U-Net of those is asked in float32.
+
     `context`, `pooled`: of an empty prompt, one row; zeros if not given, which serve too.
     Shapes: (1, N, D), (1, P)
     """
     weight = next(unet.parameters())
     spec = unet.spec
     generator = torch.Generator().manual_seed(SEED)
-    noise = torch.randn(PICTURES, LATENTS, SIDE, SIDE, generator=generator).to(weight)
+    noise = torch.randn(PICTURES, LATENTS, SIDE, SIDE, generator=generator)
+    noise = noise.to(weight.device, weight.dtype if weight.dtype.itemsize > 1 else torch.float32)
     if context is None:
-        context = weight.new_zeros(1, TOKENS, spec.context_width)
+        context = noise.new_zeros(1, TOKENS, spec.context_width)
     if pooled is None and spec.pooled_width:
-        pooled = weight.new_zeros(1, spec.pooled_width)
-    guidance = weight.new_zeros(PICTURES, spec.guidance_width) if spec.guidance_width else None
+        pooled = noise.new_zeros(1, spec.pooled_width)
+    guidance = noise.new_zeros(PICTURES, spec.guidance_width) if spec.guidance_width else None
 
     def said(t: int, level: float) -> float:
         answer = unet(
