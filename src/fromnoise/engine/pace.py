@@ -13,7 +13,7 @@ from fromnoise.engine.placing import faster
 from fromnoise.engine.rates import Rates
 from fromnoise.engine.reuse import Rhythm
 from fromnoise.engine.trials import decoder_trial, unet_trial
-from fromnoise.engine.work import Ask, Work, decoder_work, encoder_work, text_work, unet_work
+from fromnoise.engine.work import Ask, Work, decoder_work, encoder_work, text_work, unet_weights, unet_work
 from fromnoise.noise.descent import asked_at, entered_at, level_at
 from fromnoise.noise.schedule import schedule_from
 from fromnoise.request import FilledRequest, GenerateRequest
@@ -21,7 +21,6 @@ from fromnoise.specs import ModelSpec, UNetSpec
 
 CPU: Final = torch.device("cpu")
 SHORT: Final = 0.25  # seconds: what takes less is tried, for the counting is rough with small networks
-ANY: Final = Ask(8, 8)  # weights are the same at every size
 ANEW: Final = 2.4  # times packing alone: reading from the file, widening, clearing memory. Measured: SD 1.5
 TEXTS: Final = 2  # the prompt and the negative prompt are always read, together
 
@@ -126,22 +125,17 @@ class Clock:
 
     def _packing(self) -> float:
         """Arranging the weights for the processor, when they are first used, if they are to stay."""
-        size = self.dtype.itemsize * sum(numbers_in(model.unet) for model in self._models())
+        size = self.dtype.itemsize * sum(unet_weights(model.unet) for model in self._models())
         return max(0, size - self.streams) * self.rates.packing
 
     def _packing_anew(self, unet: UNetSpec, ask: Ask) -> float:
         """Arranging those that do not stay: of a reused deep part, none."""
         if unet is not self.spec.unet:
             return 0.0
-        return ANEW * self.streams * self.rates.packing * numbers_in(unet, ask) / numbers_in(unet)
+        return ANEW * self.streams * self.rates.packing * unet_weights(unet, ask) / unet_weights(unet)
 
     def _models(self) -> list[ModelSpec]:
         return [self.spec, *([self.refiner] if self.refiner else [])]
-
-
-def numbers_in(unet: UNetSpec, ask: Ask = ANY) -> int:
-    """Numbers of the weights that an answer needs."""
-    return sum(work.weights for work in unet_work(unet, ask))
 
 
 def levels(request: FilledRequest, spec: ModelSpec) -> list[float]:

@@ -17,7 +17,7 @@ from fromnoise.engine.memory import available
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
 from fromnoise.engine.winograd import CHANNELS, TILE, TILES
-from fromnoise.engine.work import Ask, Work, decoder_work, unet_work
+from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
@@ -212,7 +212,7 @@ def _sums(load: Load, works: Iterable[Work]) -> int:
 def weights_of(spec: ModelSpec) -> int:
     """Numbers of a U-Net's packed weights; an Upsample's 3x3 kernels take sixteen places instead of nine."""
     folded = sum(7 * width**2 for width in spec.unet.widths[1:])
-    return folded + sum(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
+    return folded + unet_weights(spec.unet)
 
 
 def _unet(load: Load) -> int:
@@ -226,6 +226,5 @@ def _decoder(spec: ModelSpec) -> int:
 
 def _all(spec: ModelSpec) -> int:
     """Numbers of the plain networks; the encoder has about as many as the decoder."""
-    unet = sum(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
     texts = sum(text.vocab * text.width + 12 * text.layers * text.width**2 for text in spec.texts)
-    return unet + 2 * _decoder(spec) + texts
+    return unet_weights(spec.unet) + 2 * _decoder(spec) + texts

@@ -222,6 +222,11 @@ def cross_attention(
     yield gathering(rows, places, tokens, c, heads)
 
 
+def unet_weights(spec: UNetSpec, ask: Ask | None = None) -> int:
+    """Numbers of the weights that an answer needs; they are the same at every size."""
+    return sum(work.weights for work in unet_work(spec, ask or Ask(8, 8)))
+
+
 def decoder_work(spec: VaeSpec, height: int, width: int, rows: int = 1) -> Iterator[Work]:
     """What the decoder calculates for latents of this size."""
     places, widths = height * width, spec.widths
