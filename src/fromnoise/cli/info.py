@@ -12,6 +12,7 @@ from fromnoise.cli.options import FILE
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.tables import columns
 from fromnoise.errors import RequestError
+from fromnoise.weights.wording import plain
 
 MAKERS: Final = ("model", "model_hash", "refiner", "refiner_hash", "version")
 
@@ -88,8 +89,3 @@ def rows(name: str, value: str) -> Iterator[tuple[str, str]]:
     first, *others = map(plain, value.split("\n"))
     yield plain(name), first
     yield from (("", line) for line in others)
-
-
-def plain(line: str) -> str:
-    """Without control characters: strangers' words must not command the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -5,9 +5,12 @@ from typing import Final
 LONGEST: Final = 80  # characters
 
 
+def plain(text: str) -> str:
+    """Without control characters: strangers' words must not command the terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+
+
 def shown(name: str) -> str:
     """The name, fit for an error message."""
-    plain = name[: LONGEST + 1]
-    if not plain.isprintable():
-        plain = "".join(letter if letter.isprintable() else "?" for letter in plain)
-    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
+    short = plain(name[: LONGEST + 1])
+    return short if len(short) <= LONGEST else f"{short[: LONGEST - 1]}…"
