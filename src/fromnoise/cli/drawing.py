@@ -72,7 +72,7 @@ def predicted(
 ) -> dict[str, float]:
     """What drawing will take: seconds, and on a CPU gigabytes of the whole process.  Raises: OutOfMemory"""
     plan = pipe.planned(request, picture, refiner)
-    clock = clock_of(pipe, refiner, request).forecast(request)
+    clock = clock_of(pipe, refiner, request, plan).forecast(request)
     seconds = {"seconds": clock.total, "first step": clock.first, "step": clock.step, "decode": clock.decode}
     found = {name: round(value, 2) for name, value in seconds.items()}
     return found if plan is None else found | {"GB": round(plan.peak / 1e9, 2)}

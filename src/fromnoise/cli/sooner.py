@@ -12,6 +12,7 @@ from fromnoise.request import FilledRequest, GenerateRequest
 
 if TYPE_CHECKING:
     from fromnoise.engine.pace import Clock
+    from fromnoise.engine.plan import MemoryPlan
     from fromnoise.pipeline import Pipeline
 
 Settle = Callable[[GenerateRequest], FilledRequest]
@@ -50,7 +51,7 @@ def sooner(
     from fromnoise.engine.budget import preset, within
 
     first, fixed, said = settle(requests[0]), asked.fields().keys(), set[str]()
-    clock = clock_of(pipe, refiner, first)
+    clock = clock_of(pipe, refiner, first, pipe.planned(first, refiner=refiner))
     clock.forecast(first)  # looks
     spent = perf_counter() - began
     changed = list[GenerateRequest]()
@@ -68,10 +69,11 @@ def sooner(
     return changed
 
 
-def clock_of(pipe: "Pipeline", refiner: "Pipeline | None", request: FilledRequest) -> "Clock":
-    """Forecasts for these models as they are loaded, with as many pictures at a time as for this request."""
+def clock_of(
+    pipe: "Pipeline", refiner: "Pipeline | None", request: FilledRequest, plan: "MemoryPlan | None"
+) -> "Clock":
+    """Forecasts for these models as they are loaded, with this request's batches and memory plan."""
     from fromnoise.engine.pace import Clock
 
-    second, plan = refiner.spec if refiner else None, pipe.planned(request, refiner=refiner)
-    streams = plan.streams if plan else 0
+    second, streams = refiner.spec if refiner else None, plan.streams if plan else 0
     return Clock(pipe.spec, pipe.dtype, pipe.engine, pipe.device, second, pipe.at_once(request), streams)
