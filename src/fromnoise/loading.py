@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from fromnoise.drawing.beside import VAE
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.placing import CARDS, check, placed
 from fromnoise.engine.plan import memory_of
@@ -86,7 +87,7 @@ def load(
     return replace(
         pipeline,
         loaded={name: value for name, value in asked.items() if value not in (AUTO, None, False)},
-        files={} if separate is None else {"vae": _digest_of(separate)},
+        files={} if separate is None else {VAE: _digest_of(separate)},
         memory=budget,
         load_seconds=perf_counter() - began,
     )

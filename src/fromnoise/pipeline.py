@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fromnoise.drawing.beside import Files, beside, file_of, hashes
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import BATCH, batches, follow, kept, refined, start
 from fromnoise.drawing.finite import check_finite
-from fromnoise.drawing.settling import check_refiner, given, kind_of, settled
+from fromnoise.drawing.settling import check_refiner, given, kind_of, reads_of, settled
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.placing import Placing, faster, whole
 from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan, weights_of
-from fromnoise.engine.room import working_memory
 from fromnoise.engine.shortcuts import shortened
 from fromnoise.engine.thrift import Thrift
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError
@@ -63,12 +63,9 @@ class Pipeline:
     memory: Memory = AUTO  # that drawing on a CPU may take
     about: Mapping[str, Any] = field(default_factory=dict[str, Any])
     digest: Callable[[], str] = str  # asks for `model_hash`
-    loaded: Mapping[str, Any] = field(
-        default_factory=dict[str, Any]
-    )  # what `load` was asked for and would not do by itself: prediction, ema, variant, dtype, engine
-    files: Mapping[str, Callable[[], str]] = field(
-        default_factory=dict[str, Callable[[], str]]
-    )  # that stand beside the model's: "vae", "embedding WORD"; each is asked for its SHA-256
+    # what `load` was asked for and would not do by itself: prediction, ema, variant, dtype, engine
+    loaded: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    files: Files = field(default_factory=dict[str, Callable[[], str]])
     load_seconds: float = 0.0
     exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
 
@@ -138,10 +135,9 @@ class Pipeline:
         opened = [e if isinstance(e, Embedding) else open_embedding(e) for e in embeddings]
         words = {each.word: each.fitted(self.spec) for each in opened}
         if len(words) < len(opened):
-            raise RequestError(
-                {"embeddings": "two are called alike"}, hint="rename one: --embedding WORD=FILE"
-            )
-        files = {_file_of(each.word): each.digest for each in opened}
+            hint = "rename one: --embedding WORD=FILE"
+            raise RequestError({"embeddings": "two are called alike"}, hint=hint)
+        files = {file_of(each.word): each.digest for each in opened}
         return replace(self, reader=self.reader.taught(words), files={**self.files, **files})
 
     @property
@@ -207,7 +203,7 @@ class Pipeline:
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            hint = "draw smaller" if self.placing is None else self.placing.hint(len(full.seeds))
+            hint = self.placing.hint(len(full.seeds)) if self.placing else "draw smaller"
             problem = f"{full.width}x{full.height} pixels do not fit on {self.device}"
             raise OutOfMemory(problem, hint=hint) from error
         finally:
@@ -221,26 +217,12 @@ class Pipeline:
                 model_hash=self.model_hash,
                 refiner=refiner.spec.name if refiner else "",
                 refiner_hash=refiner.model_hash if refiner else "",
-                given=given(full, self.spec, picture, mask) + self._beside(full, refiner),
+                given=given(full, self.spec, picture, mask) + beside(full, self.reader, self.files, refiner),
                 enlarge=self.spec.defaults.enlarge,
                 loaded=self.loaded,
-                hashes=self._hashes(full),
+                hashes=hashes(full, self.reader, self.files),
             )
         )
-
-    def _beside(self, request: FilledRequest, refiner: "Pipeline | None") -> tuple[str, ...]:
-        """What else a drawing depends on: another model, another's autoencoder, files of words."""
-        words = self.reader.says_taught(request.prompt, request.negative)
-        there = {"refiner": refiner is not None, "vae": "vae" in self.files, "embedding": words}
-        return tuple(name for name, is_there in there.items() if is_there)
-
-    def _hashes(self, request: FilledRequest) -> dict[str, str]:
-        """SHA-256 of the files beside the model's that a drawing depends on, where they are known."""
-        words = self.reader.tokenizers[0].words
-        said = {*words(request.prompt), *words(request.negative)}
-        silent = {_file_of(word) for word in self.reader.taught_words if not said.issuperset(words(word))}
-        asked = {name: ask() for name, ask in self.files.items() if name not in silent}
-        return {name: found for name, found in asked.items() if found}
 
     def _draw(
         self,
@@ -256,7 +238,8 @@ class Pipeline:
             return tuple(replace(whole, seed=seed) for seed in request.seeds)
         self.wardrobe.wear(request.adapters)
         if self.placing is not None:
-            self.placing.expect(min(self.at_once(request), len(request.seeds)) * self._work(request))
+            work = self.placing.work(self.spec, request, (self.unet, self.decoder))
+            self.placing.expect(min(self.at_once(request), len(request.seeds)) * work)
         reading = self.read(request)
         yield Encoded(
             tokens=reading.tokens,
@@ -321,10 +304,7 @@ class Pipeline:
     @property
     def reads(self) -> set[str]:
         """Those fields of a request that some models have no use for, and this one has."""
-        reads = set(self.reader.reads)
-        if self.spec.unet.guidance_width:
-            reads -= {"negative"}
-        return reads | {"image_guidance"} if kind_of(self.spec) == "edit" else reads
+        return reads_of(self.spec, self.reader.reads)
 
     def read(self, request: FilledRequest) -> Reading:
         """Both prompts, and what the model is told about the picture, to what the U-Net reads."""
@@ -368,12 +348,7 @@ class Pipeline:
         """How many pictures are drawn in one batch: one where each has its own bytes, else what fits."""
         if self.exact or self.placing is None:
             return 1 if self.exact else BATCH
-        return self.placing.at_once(self._work(request))
-
-    def _work(self, request: FilledRequest) -> int:
-        """Bytes that one picture takes on a graphics card beside the weights."""
-        numbers = (next(network.parameters()).element_size() for network in (self.unet, self.decoder))
-        return working_memory(self.spec, request.width, request.height, max(numbers))
+        return self.placing.at_once(self.placing.work(self.spec, request, (self.unet, self.decoder)))
 
     # --- the parts, one at a time ---
 
@@ -423,7 +398,3 @@ class Pipeline:
 
 def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _file_of(word: str) -> str:
-    return f"embedding {word.lower()}"

@@ -43,6 +43,12 @@ def kind_of(spec: ModelSpec) -> Kind:
     return kinds[wanted]
 
 
+def reads_of(spec: ModelSpec, told: Collection[str]) -> set[str]:
+    """Those fields of `UNREAD` that a model has a use for; `told`: those that its prompt's reader has."""
+    reads = set(told) - ({"negative"} if spec.unet.guidance_width else set[str]())
+    return reads | {"image_guidance"} if kind_of(spec) == "edit" else reads
+
+
 def settled(
     request: GenerateRequest,
     spec: ModelSpec,

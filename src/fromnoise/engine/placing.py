@@ -1,6 +1,6 @@
 """Where a model's networks are, and in which form they draw there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
@@ -13,6 +13,7 @@ from fromnoise.engine.offload import KINDS, Kind, Offload, Sizes, explained, pla
 from fromnoise.engine.room import pictures_at_once, working_memory
 from fromnoise.engine.transforms import INT8, hastened, quantized
 from fromnoise.errors import RequestError, did_you_mean
+from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
 
 N = TypeVar("N", bound=nn.Module)
@@ -44,6 +45,11 @@ class Placing:
         fewer = "draw fewer at a time, or smaller" if pictures > 1 else "draw smaller"
         more = {"none": "model", "model": "blocks"}.get(self.kind)
         return f"{fewer}, or take offload {more!r}" if more else fewer
+
+    def work(self, spec: ModelSpec, request: FilledRequest, networks: Iterable[nn.Module]) -> int:
+        """What one picture takes beside the weights of these networks.  Units: bytes"""
+        size = max(next(network.parameters()).element_size() for network in networks)
+        return working_memory(spec, request.width, request.height, size)
 
     def at_once(self, work: int) -> int:
         """How many pictures of so much work each to draw in one batch.  Units: bytes"""
