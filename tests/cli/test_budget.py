@@ -1,16 +1,22 @@
 """`--budget` and `--preset`, from the command line to the PNG."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
 
-from fromnoise.cli.options import duration
+from fromnoise.cli.options import Asked, duration
+from fromnoise.cli.screen import Screen
+from fromnoise.cli.sooner import sooner
 from fromnoise.engine import pace
 from fromnoise.engine.rates import Rates
+from fromnoise.errors import RequestError
 from fromnoise.images.metadata import read_request
+from fromnoise.loading import load
+from fromnoise.request import GenerateRequest
 from fromnoise.specs import TINY
 from fromnoise.weights.native import Parts, save_native
 
@@ -81,6 +87,18 @@ def test_too_little_is_refused_before_anything_is_drawn(fromnoise: Any, slow: Pa
     assert "budget" in run.err
     assert "the quickest way needs about" in run.err
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_what_has_passed_is_taken_off(slow: Path) -> None:
+    pipe, request, screen = load(slow), GenerateRequest(prompt="a red house"), Screen(quiet=True)
+    blank: dict[str, Any] = {each.name: None for each in fields(Asked)}
+    asked = Asked(**blank | {"budget": 100.0})
+    (found,) = sooner([request], asked, screen, pipe, None, pipe.settled, perf_counter())
+    (later,) = sooner([request], asked, screen, pipe, None, pipe.settled, perf_counter() - 70)
+    assert found == request
+    assert (later.reuse, later.steps) != (found.reuse, found.steps)
+    with pytest.raises(RequestError, match=r"too few: the quickest way needs about 1\d\d s"):
+        sooner([request], asked, screen, pipe, None, pipe.settled, perf_counter() - 100)
 
 
 def test_a_preset(fromnoise: Any, slow: Path) -> None:

@@ -58,3 +58,9 @@ def test_memory_enough_changes_no_byte_of_the_picture(fromnoise: FromNoise, smal
 
     a, b = (read_picture(tmp_path / name) for name in ("a.png", "b.png"))
     assert a.rgb == b.rgb
+
+
+def test_offload_is_for_cards(fromnoise: FromNoise, small) -> None:
+    done = fromnoise(PROMPT, *small, "--offload", "model")
+    assert (done.code, "only a CUDA device has anything to offload" in done.err) == (2, True)
+    assert "leave it out" in done.err
