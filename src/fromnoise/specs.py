@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from math import cos, pi
 from reprlib import repr as brief
 from types import UnionType
 from typing import Any, Final, Literal, Self, cast, get_args, get_origin, get_type_hints
@@ -18,6 +19,8 @@ LARGEST_NUMBER: Final = 10_000_000  # vocabularies have a few 100,000
 MOST_LAYERS: Final = 1_000  # of all text encoders together, or of all transformers of a U-Net
 MOST_BLOCKS: Final = 200  # ResnetBlocks of a U-Net, or of an autoencoder
 MOST_LEVELS: Final = 16
+
+COSINE_OFFSET, COSINE_MAX_BETA = 0.008, 0.999  # of `cosine_betas`
 
 
 class Spec:
@@ -264,6 +267,18 @@ class ScheduleSpec(Spec):
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     sigma_data: float = 0.5  # the standard deviation of the latents, in the U-Net's units
+
+
+def cosine_betas(steps: int) -> list[float]:
+    """What a cosine schedule adds of noise at each time.
+
+    Source: Nichol & Dhariwal 2021, sec. 3.2 (arXiv:2102.09672)
+    """
+
+    def alpha_bar(i: int) -> float:
+        return cos((i / steps + COSINE_OFFSET) / (1 + COSINE_OFFSET) * pi / 2) ** 2
+
+    return [min(1 - alpha_bar(i + 1) / alpha_bar(i), COSINE_MAX_BETA) for i in range(steps)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ signal  the factor that turns x into what the network is shown: signal * x0 + si
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import cos, log, pi
+from math import log
 from typing import cast
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fromnoise.errors import RequestError, SpecError, did_you_mean
 from fromnoise.noise.spacings import CLOCKS, LADDERS
-from fromnoise.specs import ScheduleSpec
+from fromnoise.specs import ScheduleSpec, cosine_betas
 
 Times = Float[Tensor, " b"]
 Sigmas = Float[Tensor, " b"]
@@ -30,9 +30,6 @@ PURE_NOISE = 2.0**24
 # No ladder wastes rungs above this; a schedule that reaches higher gets there in its first step.
 # Source: sigma_max in Karras et al. 2022, table 1 (arXiv:2206.00364)
 LADDER_TOP = 80.0
-
-# Source: Nichol & Dhariwal 2021, sec. 3.2 (arXiv:2102.09672)
-COSINE_OFFSET, COSINE_MAX_BETA = 0.008, 0.999
 
 
 class Schedule(ABC):
@@ -236,7 +233,7 @@ def schedule_from(spec: ScheduleSpec) -> Schedule:
 def _betas(spec: ScheduleSpec) -> Tensor:
     low, high, float64 = spec.beta_start, spec.beta_end, torch.float64
     if spec.kind == "cosine":
-        return _cosine_betas(spec.steps)
+        return torch.tensor(cosine_betas(spec.steps), dtype=float64)
     if not 0 < low <= high < 1:
         raise SpecError(f"betas rise between 0 and 1, not from {low} to {high}")
     if spec.kind == "linear":
@@ -246,14 +243,6 @@ def _betas(spec: ScheduleSpec) -> Tensor:
     raise SpecError(
         f"unknown kind of schedule {spec.kind!r}", hint="scaled_linear, linear, cosine, flow or edm"
     )
-
-
-def _cosine_betas(steps: int) -> Tensor:
-    def alpha_bar(i: int) -> float:
-        return cos((i / steps + COSINE_OFFSET) / (1 + COSINE_OFFSET) * pi / 2) ** 2
-
-    betas = [min(1 - alpha_bar(i + 1) / alpha_bar(i), COSINE_MAX_BETA) for i in range(steps)]
-    return torch.tensor(betas, dtype=torch.float64)
 
 
 def _to_zero(signal: Tensor) -> Tensor:

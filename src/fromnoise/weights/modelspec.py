@@ -5,13 +5,12 @@ Source: Stability AI's ModelSpec 1.0.0; marker tensors as ComfyUI writes and rea
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import pi
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from fromnoise.specs import ModelSpec, Prediction, ScheduleSpec
+from fromnoise.specs import ModelSpec, Prediction, ScheduleSpec, cosine_betas
 from fromnoise.weights.native import HEADER
 from fromnoise.weights.stored import VARIANT
 
@@ -44,8 +43,6 @@ STALE: Final = ("format", f"{PREFIX}hash_sha256", VARIANT, HEADER, SPEC)
 V_PRED, ZTSNR = "v_pred", "ztsnr"
 EDM_MEAN, EDM_STD = "edm_mean", "edm_std"  # Playground 2.5
 EDM_LOW, EDM_HIGH = "edm_vpred.sigma_min", "edm_vpred.sigma_max"  # CosXL
-
-COSINE_OFFSET, COSINE_MAX_BETA = 0.008, 0.999  # Source: Nichol & Dhariwal 2021, sec. 3.2 (arXiv:2102.09672)
 
 
 def described(
@@ -106,9 +103,7 @@ def alphas_of(schedule: ScheduleSpec) -> Tensor | None:
         case "flow" | "edm":
             return None
         case "cosine":
-            t = torch.linspace(0, 1, schedule.steps + 1, dtype=torch.float64)
-            signal = ((t + COSINE_OFFSET) / (1 + COSINE_OFFSET) * pi / 2).cos() ** 2
-            betas = (1 - signal[1:] / signal[:-1]).clamp(max=COSINE_MAX_BETA)
+            betas = torch.tensor(cosine_betas(schedule.steps), dtype=torch.float64)
         case "linear" | "scaled_linear":
             power = 2 if schedule.kind == "scaled_linear" else 1
             low, high = schedule.beta_start ** (1 / power), schedule.beta_end ** (1 / power)
