@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise.drawing.beside import Files, beside, file_of, hashes
+from fromnoise.drawing.beside import Files, also_given, file_of, hashes
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import BATCH, batches, follow, kept, refined, start
 from fromnoise.drawing.finite import check_finite
@@ -72,9 +72,8 @@ class Pipeline:
     @classmethod
     def of(cls, parts: Parts, engine: str = "auto", placing: Placing | None = None) -> "Pipeline":
         """Make a pipeline from a model's parts; exact on a CPU, in batches elsewhere.  Raises: SpecError"""
-        spec = parts.spec
+        spec, placing = parts.spec, placing or whole(parts.unet)
         kind_of(spec)  # refuses what we cannot draw with
-        placing = placing or whole(parts.unet)
         tokenizers = tuple(map(Tokenizer.from_json, parts.tokenizers))
         return cls(
             spec=spec,
@@ -208,6 +207,7 @@ class Pipeline:
             raise OutOfMemory(problem, hint=hint) from error
         finally:
             self.wardrobe.wear(None)
+        said = self.reader.said(full.prompt, full.negative)
         yield Finished(
             GenerateResult(
                 pictures,
@@ -217,10 +217,10 @@ class Pipeline:
                 model_hash=self.model_hash,
                 refiner=refiner.spec.name if refiner else "",
                 refiner_hash=refiner.model_hash if refiner else "",
-                given=given(full, self.spec, picture, mask) + beside(full, self.reader, self.files, refiner),
+                given=given(full, self.spec, picture, mask) + also_given(self.files, said, refiner),
                 enlarge=self.spec.defaults.enlarge,
                 loaded=self.loaded,
-                hashes=hashes(full, self.reader, self.files),
+                hashes=hashes(self.files, said),
             )
         )
 

@@ -156,10 +156,13 @@ class Reader:
         tokenizers = tuple(TaughtTokenizer(tokenizer, counts) for tokenizer in self.tokenizers)
         return replace(self, tokenizers=tokenizers, taught_words=words)
 
-    def says_taught(self, *texts: str) -> bool:
-        """Does one of these texts hold a word that it was taught?"""
+    def said(self, *texts: str) -> set[str]:
+        """Those of the words it was taught that these texts hold."""
         first = self.tokenizers[0]
-        return isinstance(first, TaughtTokenizer) and any(map(first.says, texts))
+        if not isinstance(first, TaughtTokenizer):
+            return set()
+        found = {word for text in texts for word in first.says(text)}
+        return {word for word in self.taught_words if found.issuperset(first.says(word))}
 
     @property
     def reads(self) -> set[str]:
