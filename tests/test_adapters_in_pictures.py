@@ -166,10 +166,16 @@ def test_a_refiner_with_adapters_is_refused(bare: Pipeline, tiny: Pipeline, file
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative"])
-def test_in_the_prompt_they_are_refused_with_the_way_to_say_it(bare: Pipeline, field: str) -> None:
-    words = {"prompt": "a house", field: "a house <lora:ink:0.8>, red"}
+@pytest.mark.parametrize(
+    ("tag", "option"),
+    [("ink:0.8", "ink:0.8"), ("ink", "ink"), ("ink:0.8:1", "ink:0.8"), ("ink:lbw=ALL", "ink")],
+)
+def test_in_the_prompt_they_are_refused_with_the_way_to_say_it(
+    bare: Pipeline, field: str, tag: str, option: str
+) -> None:
+    words = {"prompt": "a house", field: f"a house <lora:{tag}>, red"}
     with pytest.raises(
-        RequestError, match=rf"{field}: '<lora:ink:0.8>' is not read here.*\n.*--lora ink:0.8"
+        RequestError, match=rf"{field}: '<lora:{tag}>' is not read here.*\n.*--lora {option}$"
     ):
         bare(words.pop("prompt"), **FAST, **words)
 

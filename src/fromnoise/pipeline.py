@@ -257,7 +257,9 @@ class Pipeline:
             noise = PerImageNoise(seeds)
             x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
             denoise = self._follow(request, reading, thrift, len(seeds), canvas.beside)
-            denoise = kept(canvas, refined(request, self.schedule, denoise, late and late(len(seeds))))
+            if refiner is not None and late is not None:
+                denoise = refined(request, refiner.schedule, denoise, late(len(seeds)))
+            denoise = kept(canvas, denoise)
             self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x

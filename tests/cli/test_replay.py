@@ -135,6 +135,18 @@ def test_info_reads_what_other_programs_write(fromnoise: FromNoise) -> None:
     assert "model" not in lines
 
 
+def test_a_replay_tells_what_it_cannot_repeat_of_other_programs(fromnoise: FromNoise, model: Path) -> None:
+    text = "a cat\nSteps: 2, Sampler: Euler, Seed: 3, Size: 16x24, Clip skip: 2, Model hash: abcdef0123"
+    png = write_png("theirs.png", parameters=text)
+    done = fromnoise("replay", png, "--model", model)
+    assert done.code == 0
+    assert "another model drew this one (abcdef0123…)" in done.err
+    assert "of its settings these are left out: Clip skip: 2\n" in done.err
+    (digest,) = {read_record(path)["model_hash"] for path in done.paths}
+    write_png("theirs.png", parameters=text.replace("abcdef0123", digest[:10]))
+    assert "another model" not in fromnoise("replay", png, "--model", model).err
+
+
 def test_a_replay_loads_the_model_as_it_was_loaded(fromnoise: FromNoise, foreign: Path) -> None:
     plain = fromnoise("a hill", "--model", foreign, "--seed", "1", *FAST)
     special = ("--ema", "--prediction", "v", "--dtype", "bfloat16", "--engine", "plain")

@@ -26,6 +26,7 @@ Build = Callable[[ModelSpec], Parts]
 Gradient = Callable[[int, int], Picture]
 POOLED = 24
 LEFT = (0, 0, 40, 64)  # what the mask leaves alone
+SQUARE: dict[str, Any] = {"width": 16, "height": 16}
 
 
 def variant(name: str, **unet: Any) -> ModelSpec:
@@ -279,8 +280,7 @@ def test_the_refiner_does_the_steps_below_its_level(models: dict[str, Pipeline])
         "steps": 10,
         "sampler": "ddim",
         "spacing": "trailing",
-        "width": 16,
-        "height": 16,
+        **SQUARE,
     }
     with watched(base) as early, watched(refiner) as late:
         result = base("a red house", refiner=refiner, seed=3, **fields)
@@ -294,6 +294,29 @@ def test_the_refiner_does_the_steps_below_its_level(models: dict[str, Pipeline])
     assert base("a red house", seed=3, **fields).pictures != result.pictures
     marked = base(result.request, refiner=refiner, aesthetic=(9.0, 0.0))
     assert marked.pictures != result.pictures
+
+
+@pytest.mark.parametrize(("share", "spacing"), [(0, "trailing"), (1, "exponential"), (1, "karras")])
+def test_at_the_ends_one_of_the_two_draws_alone(
+    models: dict[str, Pipeline], share: float, spacing: str
+) -> None:
+    base, refiner = models["base"], models["refiner"]
+    with watched(base) as early, watched(refiner) as late:
+        base(
+            "a house", refiner=refiner, refine_from=share, spacing=spacing, steps=3, sampler="ddim", **SQUARE
+        )
+    assert (len(early), len(late)) == ((0, 3) if share == 0 else (3, 0))
+
+
+def test_a_refiner_takes_over_by_its_own_schedule(models: dict[str, Pipeline], build: Build) -> None:
+    refiner = models["refiner"]
+    base = Pipeline.of(build(replace(SPECS["base"], schedule=ScheduleSpec(kind="edm"), prediction="edm")))
+    with watched(base) as early, watched(refiner) as late:
+        base("a house", refiner=refiner, spacing="karras", steps=20, sampler="ddim", **SQUARE)
+    sigmas = base.schedule.sigmas(20, "karras")
+    level = level_at(refiner.schedule, 1 - REFINE_FROM)
+    assert len(late) == sum(0 < sigma < level for sigma in sigmas) > 1
+    assert len(early) + len(late) == 20
 
 
 def test_a_mask_holds_for_the_refiner_of_an_inpainting_network_too(

@@ -22,7 +22,7 @@ from fromnoise.images.metadata import (
     read_request,
 )
 from fromnoise.names import SAMPLER_NAMES, SPACING_NAMES, find_sampler
-from fromnoise.request import GenerateRequest, GenerateResult, Picture
+from fromnoise.request import AdapterUse, GenerateRequest, GenerateResult, Picture
 from fromnoise.specs import Defaults
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -87,6 +87,11 @@ def test_only_png_files_are_written(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"'out.jpg' does not end in .png"):
         result_of().save(tmp_path / "out.jpg")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_how_closely_a_picture_was_kept_to_is_said() -> None:
+    result = result_of(image_guidance=1.25)
+    assert from_parameters(parameters(result, result.pictures[0])).image_guidance == 1.25
 
 
 def test_the_text_is_what_other_programs_read() -> None:
@@ -173,6 +178,7 @@ def test_pictures_by_other_programs_are_read() -> None:
         negative="dog,\nugly",
         steps=20,
         sampler="euler_a",
+        spacing="linspace",
         guidance=7,
         seeds=(42,),
         width=512,
@@ -181,6 +187,47 @@ def test_pictures_by_other_programs_are_read() -> None:
     )
     old = from_parameters("a cat\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 42, Size: 512x512")
     assert (old.sampler, old.spacing, old.negative) == ("dpmpp_2m", "karras", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "spacing"),
+    [
+        ("Euler", "linspace"),
+        ("DPM++ 2M", "linspace"),
+        ("DPM++ 2M Karras", "karras"),
+        ("DDIM", "leading"),
+        ("LCM", "trailing"),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["", ", Schedule type: Automatic"])
+def test_a_sampler_alone_means_its_own_levels(said: str, spacing: str, schedule: str) -> None:
+    request = from_parameters(f"x\nSteps: 20, Sampler: {said}{schedule}, CFG scale: 7, Seed: 1")
+    assert request.spacing == spacing
+
+
+@pytest.mark.parametrize(
+    ("tag", "scale"),
+    [("x", 1), ("x:0.5", 0.5), ("x:+.5", 0.5), ("x:0.5:0.25", 0.25), ("x:1:lbw=OUTALL", 1), ("x:", 1)],
+)
+def test_adapters_are_read_however_they_are_asked_for(tag: str, scale: float) -> None:
+    request = from_parameters(f"a <lora:{tag}> b\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")
+    assert (request.prompt, request.adapters) == ("a b", (AdapterUse("x", scale),))
+
+
+def test_what_changed_another_program_s_picture_is_told(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_text("parameters", f"{FOREIGN}, Image CFG scale: 2.5")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
+    record = read_record(tmp_path / "a.png")
+    assert record["left_out"] == ["Clip skip: 2"]
+    assert (record["model"], record["model_hash"]) == ("a, b", "abcdef0123")
+    assert record["request"]["image_guidance"] == 2.5
+    assert read_record(*result_of(seeds=(7,)).save(tmp_path / "ours.png"))["left_out"] == []
+
+
+def test_long_settings_are_read_at_once() -> None:
+    with pytest.raises(RequestError):
+        from_parameters("a" + " " * 100_000 + "\n" + "a" * 300_000)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,6 +15,9 @@ from fromnoise.cli.screen import Screen
 from fromnoise.cli.sooner import check_sooner
 from fromnoise.errors import RequestError
 from fromnoise.request import GenerateRequest, spelled
+from fromnoise.weights.wording import few
+
+MOST_TOLD: Final = 8  # settings that are left out
 
 
 @click.command(cls=Command, context_settings={"token_normalize_func": ours})
@@ -26,7 +29,7 @@ def command(png: Path, **options: Any) -> None:
     What it was drawn with beside the model is to be named again: --image FILE, and so with --mask, --refiner,
     --vae and --embedding.
     """
-    from fromnoise.images.metadata import read_record
+    from fromnoise.images.metadata import LEFT_OUT, read_record
 
     asked = Asked(**options)
     check_sooner(asked, replays=True)
@@ -36,7 +39,10 @@ def command(png: Path, **options: Any) -> None:
     check_given(png, request, record, asked)
     asked = loaded_alike(asked, record["loaded"])
     times = asked.enlarge or shown_times(png, record["request"].get("width"))
-    draw_all([request], replace(asked, enlarge=times), Screen(quiet=asked.quiet), expect=hashes_in(record))
+    screen = Screen(quiet=asked.quiet)
+    if left := record[LEFT_OUT]:
+        screen.warn(f"of its settings these are left out: {few(left, MOST_TOLD)}")
+    draw_all([request], replace(asked, enlarge=times), screen, expect=hashes_in(record))
 
 
 def check_given(png: Path, request: GenerateRequest, record: Mapping[str, Any], asked: Asked) -> None:
@@ -56,7 +62,7 @@ def loaded_alike(asked: Asked, loaded: Mapping[str, Any]) -> Asked:
 
 
 def hashes_in(record: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the files that a picture was drawn with, where they are known."""
+    """SHA-256 of the files that a picture was drawn with, where they are known, or how these begin."""
     models = {name: record.get(f"{name}_hash", "") for name in ("model", "refiner")}
     return {name: digest for name, digest in (models | record["hashes"]).items() if digest}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.settling import kind_of
 from fromnoise.noise.denoiser import Conditioning, Denoiser, Process
-from fromnoise.noise.descent import entered_at, level_at
+from fromnoise.noise.descent import entered_at, level_at, taken_over_at
 from fromnoise.noise.guidance import edited, guided, handed_over, interval, masked, told, unguided
 from fromnoise.noise.samplers import Denoise
 from fromnoise.noise.schedule import Schedule
@@ -56,12 +56,12 @@ def follow(
 
 
 def refined(
-    request: FilledRequest, schedule: Schedule, denoise: Denoise[Tensor], late: Denoise[Tensor] | None
+    request: FilledRequest, schedule: Schedule, denoise: Denoise[Tensor], late: Denoise[Tensor]
 ) -> Denoise[Tensor]:
-    """With a refiner (`late`): it takes over where the request says."""
-    if late is None or request.refine_from is None:
+    """With a refiner (`late`, of this schedule): it takes over where the request says."""
+    if request.refine_from is None:
         return denoise
-    return handed_over(denoise, late, level_at(schedule, 1 - request.refine_from))
+    return handed_over(denoise, late, taken_over_at(schedule, request.refine_from))
 
 
 def kept(canvas: Canvas, denoise: Denoise[Tensor]) -> Denoise[Tensor]:

@@ -30,7 +30,8 @@ UNREAD: Final[Mapping[str, str]] = {  # why a field is refused, where the model 
 }
 
 
-IN_PROMPT: Final = re.compile(r"<(?:lora|lyco):([^<>:]+)(:[^<>]*)?>")  # as AUTOMATIC1111 asks for adapters
+# As AUTOMATIC1111 asks for adapters: a name, how much of it, and maybe more that only it has words for.
+IN_PROMPT: Final = re.compile(r"<(?:lora|lyco):([^<>:]+)(:[+-]?[\d.]+)?[^<>]*>")
 
 
 def kind_of(spec: ModelSpec) -> Kind:

@@ -14,7 +14,7 @@ from fromnoise.engine.rates import Rates
 from fromnoise.engine.reuse import Rhythm
 from fromnoise.engine.trials import decoder_trial, unet_trial
 from fromnoise.engine.work import Ask, Work, decoder_work, encoder_work, text_work, unet_weights, unet_work
-from fromnoise.noise.descent import asked_at, entered_at, level_at
+from fromnoise.noise.descent import asked_at, entered_at, level_at, taken_over_at
 from fromnoise.noise.schedule import schedule_from
 from fromnoise.request import FilledRequest, GenerateRequest
 from fromnoise.specs import ModelSpec, UNetSpec
@@ -155,7 +155,7 @@ def questions(
     rhythms = {id(model): Rhythm(request.reuse) for model in (spec, refiner)}
     handover = -1.0
     if refiner is not None and request.refine_from is not None:
-        handover = level_at(schedule_from(spec.schedule), 1 - request.refine_from)
+        handover = taken_over_at(schedule_from(refiner.schedule), request.refine_from)
     for sigma in asked_at(request.sampler, levels(request, spec)):
         model = refiner if refiner is not None and sigma < handover else spec
         texts = texts_at(request, model, sigma)

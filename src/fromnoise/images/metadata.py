@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from fromnoise.errors import RequestError
 from fromnoise.images.files import place, replace
 from fromnoise.images.pixels import enlarged, opened, to_image
+from fromnoise.names import find_sampler
 from fromnoise.request import GenerateRequest, GenerateResult, Picture
 from fromnoise.version import VERSION
 
@@ -41,6 +42,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Sampler": "sampler",
     "Schedule type": "spacing",
     "CFG scale": "guidance",
+    "Image CFG scale": "image_guidance",
     "Seed": "seeds",
     "Denoising strength": "strength",
     "Refiner switch at": "refine_from",
@@ -52,7 +54,13 @@ THEIR_SPACINGS: Final[Mapping[str, str | None]] = {
     "Uniform": "linspace",
     "Automatic": None,
 }
+# Where it names none, its samplers go by equal distances in t; these have a way of their own.
+UNNAMED: Final[Mapping[str, str]] = {"ddim": "leading", "lcm": "trailing"}
 HIRES: Final = {"Hires upscale", "Hires resize"}  # a second pass, whose strength is no request's
+HARMLESS: Final = {  # details that change no picture, or are told in another way
+    *("Size", "Model", "Model hash", "Hashes", "Lora hashes", "TI hashes", "Refiner", "RNG", "Version"),
+    *("User", "Created Date"),
+}
 LOADED: Final[Mapping[str, type]] = {  # what `Pipeline.loaded` may say
     "prediction": str,
     "ema": bool,
@@ -61,12 +69,14 @@ LOADED: Final[Mapping[str, type]] = {  # what `Pipeline.loaded` may say
     "engine": str,
 }
 BESIDE: Final[Mapping[str, Any]] = {"given": [], "loaded": {}, "hashes": {}}  # a request: what may be told
+LEFT_OUT: Final = "left_out"  # of another program's settings: those we have no word for
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
-TAG = re.compile(r"\s*<(?:lora|lyco):([^<>:]+)(?::(-?[\d.]+))?>")
+TAG = re.compile(r" ?<(?:lora|lyco):([^<>:]+)(?::([^<>]*))?>")
+NUMBER = re.compile(r"[+-]?[\d.]+")
 PLAIN_NAME = re.compile(r"[\w.\-]+\Z", re.ASCII)  # Source: Civitai's reader takes these letters only
 HASHES = re.compile(r"Hashes: ({[^{}]*})\s*\Z")
-DETAIL = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+DETAIL = re.compile(r'\s?(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 
 # Source: IPTC Digital Source Type, https://cv.iptc.org/newscodes/digitalsourcetype/
 AI_MARK: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -128,6 +138,8 @@ def _details(result: GenerateResult, picture: Picture) -> Iterator[tuple[str, st
         yield "Model hash", short_hash
     if result.model:
         yield "Model", _quoted(result.model)
+    if request.image_guidance is not None:
+        yield "Image CFG scale", f"{request.image_guidance:g}"
     if request.strength is not None:
         yield "Denoising strength", f"{request.strength:g}"
     if request.refine_from is not None:
@@ -185,10 +197,11 @@ def read_request(path: str | os.PathLike[str]) -> GenerateRequest:
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a picture says of how it was made: its "request", as fields nobody checked, and what is `BESIDE`.
 
+    `LEFT_OUT`: what changed another program's picture and is in no request
     Raises: StorageError, RequestError if it says nothing, or nothing that can be read
     """
     whose, text = read_text(path)
-    return _our_record(text) if whose == OURS else {"request": _fields_in(text), **BESIDE}
+    return _our_record(text) if whose == OURS else _their_record(text)
 
 
 def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
@@ -208,7 +221,7 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
 
 def _our_record(text: str) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = {**BESIDE, **json.loads(text)}
+        record: dict[str, Any] = {**BESIDE, **json.loads(text), LEFT_OUT: []}
         if not _fits(record):
             raise ValueError("it says what we never write; update fromnoise if a newer one does")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -230,14 +243,16 @@ def _fits(record: Mapping[str, Any]) -> bool:
 
 def from_parameters(text: str) -> GenerateRequest:
     """Read AUTOMATIC1111's text; details we have no word for are left out.  Raises: RequestError"""
-    return GenerateRequest.from_json(_fields_in(text))
+    return GenerateRequest.from_json(_their_record(text)["request"])
 
 
-def _fields_in(text: str) -> dict[str, Any]:
+def _their_record(text: str) -> dict[str, Any]:
+    """What AUTOMATIC1111 says of a picture.  Raises: RequestError"""
     *body, last = text.strip().split("\n")
     details = {name: _unquoted(value) for name, value in DETAIL.findall(last)}
     if "Steps" not in details:
         raise RequestError({"picture": "its text says nothing about steps, so it is not a list of settings"})
+    left = {name: value for name, value in details.items() if name not in FIELDS.keys() | HARMLESS}
     if HIRES & details.keys():
         details.pop("Denoising strength", None)
     prompt, _, negative = "\n".join(body).partition("\nNegative prompt:")
@@ -254,16 +269,43 @@ def _fields_in(text: str) -> dict[str, Any]:
             fields |= {"width": width, "height": height}
     except (ValueError, RecursionError) as error:
         raise RequestError({"picture": f"its settings are damaged: {error}"}) from error
-    return fields
+    if fields.get("spacing") is None:
+        fields["spacing"] = _spacing_of(details.get("Sampler", ""))
+    digest = details.get("Model hash", "")
+    return {
+        "request": fields,
+        "model": details.get("Model", ""),
+        "model_hash": digest if len(digest) == HASH_LENGTH else "",  # shorter ones are no SHA-256
+        **BESIDE,
+        LEFT_OUT: [f"{name}: {value}" for name, value in left.items()],
+    }
+
+
+def _spacing_of(sampler: str) -> str | None:
+    """What AUTOMATIC1111 means by this sampler alone; None for one that we do not have."""
+    try:
+        name, implied = find_sampler(sampler)
+    except RequestError:
+        return None
+    return implied or UNNAMED.get(name, "linspace")
 
 
 def _adapters(prompt: str, details: str) -> list[dict[str, Any]] | None:
     """Those that AUTOMATIC1111 is asked for inside the prompt.  Raises: ValueError"""
     found = HASHES.search(details) if f"Version: {OURS} " in details else None  # others mean other hashes
     hashes: dict[str, Any] = json.loads(found[1]) if found else {}
-    named = {name: float(scale or 1) for name, scale in cast(list[tuple[str, str]], TAG.findall(prompt))}
+    named = {name: _scale(rest) for name, rest in cast(list[tuple[str, str]], TAG.findall(prompt))}
     short = {name: str(hashes.get(f"lora:{name}", "")) for name in named}
     return [{"name": name, "scale": scale, "hash": short[name]} for name, scale in named.items()] or None
+
+
+def _scale(said: str) -> float:
+    """How much of an adapter: one number, or the text encoders' and then the U-Net's, which decides here.
+
+    Raises: ValueError
+    """
+    numbers = [float(word) for word in said.split(":") if NUMBER.fullmatch(word)]
+    return numbers[:2][-1] if numbers else 1.0
 
 
 def _value(field: str, text: str) -> Any:

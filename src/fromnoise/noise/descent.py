@@ -1,6 +1,7 @@
 """The way down from noise to picture: where on it to begin, and which levels a sampler asks at."""
 
 from collections.abc import Sequence
+from math import inf
 
 import torch
 
@@ -12,6 +13,11 @@ def level_at(schedule: Schedule, share: float) -> float:
     """The noise level at a share of the time axis: 0 the cleanest, 1 the noisiest."""
     time = torch.tensor([share * schedule.times[-1]], dtype=torch.float64)
     return float(schedule.sigma_of(schedule.shifted(time)))
+
+
+def taken_over_at(schedule: Schedule, share: float) -> float:
+    """The noise level below which a refiner is asked, after this share of its way: 0 always, 1 never."""
+    return inf if share == 0 else 0.0 if share == 1 else level_at(schedule, 1 - share)
 
 
 def entered_at(level: float, sigmas: Sequence[float]) -> list[float]:

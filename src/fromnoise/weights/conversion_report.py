@@ -1,12 +1,12 @@
 """What a conversion did to each tensor, with the SHA-256 of its bytes before and after."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from fromnoise.weights.identity import UNDECIDED
-from fromnoise.weights.wording import shown
+from fromnoise.weights.wording import few, shown
 
 Change = Literal["same", "reshaped", "rearranged", "retyped"]
 MEANING: Final[Mapping[Change, str]] = {
@@ -15,7 +15,6 @@ MEANING: Final[Mapping[Change, str]] = {
     "rearranged": "split, joined or transposed, the same numbers",
     "retyped": "in another type of numbers",
 }
-NAMED: Final = 3  # of the tensors that are left out for one reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,10 @@ class Report:
                 tensors = "1 tensor" if count == 1 else f"{count} tensors"
                 yield f"{tensors} {meaning}{self._error() if change == 'retyped' else ''}"
         if added := [line.name for line in self.lines if not line.sources]:
-            yield f"written in addition: {_listed(added)}"
+            yield f"written in addition: {few(added)}"
         for reason in dict.fromkeys(self.left_out.values()):
             names = [name for name, why in self.left_out.items() if why == reason]
-            yield f"left out: {_listed(names)} ({reason})"
+            yield f"left out: {few(names)} ({reason})"
         if self.verified:
             yield "read again: every tensor is as it was written"
 
@@ -83,9 +82,3 @@ class Report:
         if not worst.error:
             return ", without rounding"
         return f", rounded by at most {worst.error:.1e} of a tensor's largest number ({shown(worst.name)})"
-
-
-def _listed(names: Collection[str]) -> str:
-    """The first few."""
-    few = ", ".join(shown(name) for _, name in zip(range(NAMED), names, strict=False))
-    return few if len(names) <= NAMED else f"{few} and {len(names) - NAMED} more"
