@@ -1,6 +1,8 @@
 # Every target is one obvious command. The first two set everything up by themselves.
 PROMPT ?= a red lighthouse on an island at sunset
 FUZZ_SECONDS ?= 600
+# where torch comes from first: an index of one of its builds, such as the CPU's; else PyPI
+TORCH_INDEX ?=
 PY := .venv/bin/python
 PIP := .venv/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -50,7 +52,7 @@ clean:  ## remove what the targets above made
 	python3 -m venv .venv
 
 .venv/core: .venv/bin/pip pyproject.toml constraints.txt
-	$(PIP) torch
+	$(PIP) $(TORCH_INDEX:%=--extra-index-url %) torch
 	$(PIP) --editable .
 	@touch $@
 

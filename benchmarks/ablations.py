@@ -9,7 +9,7 @@ python -m benchmarks.ablations RUN [--pictures 51200] [--arms NAME …] [--promp
 
 import json
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +26,9 @@ from fromnoise.score import TIERS, Report, Settings, load_oracle, make_tiers, sc
 from fromnoise.train.ema import Ema
 from fromnoise.train.loop import Run
 from fromnoise.train.presets import MITE_RUN
+from fromnoise.train.recipe import Recipe
 from fromnoise.train.stages import unet_task
+from fromnoise.train.state import Found, prefixed, under
 from fromnoise.train.unet import TIMES_LOOKED_AT, UNetTask
 
 PAGE: Final = ROOT / "docs" / "training.md"
@@ -95,6 +97,38 @@ ARMS: Final[Mapping[str, Arm]] = {
 }
 
 
+class Averaging(Run):
+    """A run that keeps averages of several lengths beside the recipe's, also in its checkpoints."""
+
+    def __init__(self, task: UNetTask, recipe: Recipe, folder: Path, lengths: Sequence[float]) -> None:
+        self.others = {f"average of {length:g}": Ema(task.modules, length) for length in lengths}
+        super().__init__(task, recipe, folder)
+
+    def train_step(self) -> Figures:
+        """One step, and all averages."""
+        figures = super().train_step()
+        for ema in self.others.values():
+            ema.update(self.task.modules, self.step)
+        return figures
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resume needs."""
+        tensors = super().tensors()
+        for name, ema in self.others.items():
+            tensors |= prefixed(name, ema.averages)
+        return tensors
+
+    def resume(self, found: Found) -> None:
+        """Take up a checkpoint; averages that it does not hold are given up, for they cannot be made anew."""
+        super().resume(found)
+        kept = {name: under(name, found.checkpoint.tensors) for name in self.others}
+        for name in [name for name, averages in kept.items() if not averages]:
+            print(f"  {found.path} holds no {name}: that row will be missing", flush=True)
+            del self.others[name]
+        for name, ema in self.others.items():
+            ema.load(kept[name])
+
+
 def trained(source: Path, folder: Path, arm: Arm, pictures: int, prompts: int) -> dict[str, Figures]:
     """Train one way; what is found, by the length of the average."""
     usual = MITE_RUN.unet
@@ -105,25 +139,19 @@ def trained(source: Path, folder: Path, arm: Arm, pictures: int, prompts: int) -
     recipe = replace(recipe, look_every=steps + 1)
     task = unet_task(source, replace(MITE_RUN, unet=recipe))
     task.modules.text = arm.text(task.modules.text)  # pyright: ignore[reportAttributeAccessIssue]
-    run = Run(task, recipe, folder)
-    others = (
-        {length: Ema(task.modules, length) for length in LENGTHS}
-        if run.step == 0 and arm == ARMS["as it is"]
-        else {}
-    )
+    is_plain = arm == ARMS["as it is"]
+    run = Averaging(task, recipe, folder, LENGTHS if is_plain else ())
     while run.step < steps:
         run.train_step()
-        for ema in others.values():
-            ema.update(task.modules, run.step)
         if run.step % 200 == 0:
             run.save()
             print(f"  {run.step} of {steps}", flush=True)
     run.save()
     found = {"": judged(task, run, prompts)}
-    for length, ema in others.items():
+    for name, ema in run.others.items():
         run.ema = ema
-        found[f"average of {length:g}"] = judged(task, run, prompts)
-    if others:
+        found[name] = judged(task, run, prompts)
+    if is_plain:
         run.ema = None
         found["no average"] = judged(task, run, prompts)
     return found
@@ -153,9 +181,9 @@ def arms_in(kept: Path) -> dict[str, Any]:
     return {name: arm if "figures" in arm else {"figures": arm} for name, arm in arms.items()}
 
 
-def made(prompts: int) -> dict[str, Any]:
+def made(prompts: int, code: str) -> dict[str, Any]:
     """When, from what and where an arm is made, and how many prompts of each tier it draws."""
-    return {"date": shapes.today(), "commit": commit(), "processor": processor(), "prompts": prompts}
+    return {"date": shapes.today(), "commit": code, "processor": processor(), "prompts": prompts}
 
 
 def origin(arm: Mapping[str, Any]) -> str:
@@ -198,6 +226,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where trainings and figures go; else RUN/ablations")
     parser.add_argument("--write", action="store_true", help="put the table into docs/training.md")
     asked = parser.parse_args()
+    code = commit()  # of what is loaded now, whatever is committed while it trains
     folder = asked.folder or asked.run / "ablations"
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"figures-{asked.pictures}.json"
@@ -206,7 +235,7 @@ def main() -> None:
         if name not in arms:
             print(name, flush=True)
             place = folder / f"{name.replace(' ', '-').replace(',', '')}-{asked.pictures}"
-            began = made(asked.prompts)
+            began = made(asked.prompts, code)
             figures = trained(asked.run, place, ARMS[name], asked.pictures, asked.prompts)
             arms[name] = began | {"figures": figures}
             kept.write_text(json.dumps(arms, indent=1) + "\n")

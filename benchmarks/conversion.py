@@ -6,46 +6,29 @@ of their own, until the last byte is on the disk; copying is what `shutil.copyfi
 python benchmarks/conversion.py [--runs 3] [--folder FOLDER]
 """
 
+import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 from argparse import ArgumentParser
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
 import torch
-from run import commit, processor
+from run import commit, held, in_child, processor
 
+from fromnoise.cli.convert import spell
 from fromnoise.specs import SD15
+from fromnoise.weights.conversion import Wishes, convert
 from fromnoise.weights.layouts import checkpoint_rules
 from fromnoise.weights.model_converter import flipped, translate
 from fromnoise.weights.native import Parts, Uninitialised
 from fromnoise.weights.writers import Slot, write_safetensors
 
-# what the process that converts runs: seconds, those of a processor, and the most memory (KiB) it held beyond
-# what its imports took
-CONVERT = """
-import sys
-from pathlib import Path
-from time import perf_counter, process_time
-import torch
-from fromnoise.cli.convert import spell
-from fromnoise.weights.conversion import Wishes, convert
-def held(what):  # of Linux, in KiB
-    return int(Path("/proc/self/status").read_text().partition(what + ":")[2].split()[0])
-Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held
-before = held("VmRSS")
-began, busy = perf_counter(), process_time()
-dtype = getattr(torch, sys.argv[3], None)
-convert(Path(sys.argv[1]), Path(sys.argv[2]), Wishes(dtype=dtype), spell, lambda done, note: None)
-print(perf_counter() - began, process_time() - busy, held("VmHWM") - before)
-"""
 COPY, KEEP = "copying it twice", "keep"
 TARGETS = (
     ("out.safetensors", KEEP),
@@ -102,16 +85,24 @@ def copied_twice(source: Path) -> Cost:
     return cost
 
 
+def convert_once(source: Path, target: Path, dtype: str) -> Cost:
+    """Convert, in the process of its own."""
+    Path("/proc/self/clear_refs").write_text("5")  # forget the most that was held
+    before, began, busy = held("VmRSS"), perf_counter(), process_time()
+    wishes = Wishes(dtype=getattr(torch, dtype, None))
+    convert(source, target, wishes, spell, lambda done, note: None)
+    seconds, busy = perf_counter() - began, process_time() - busy
+    return Cost(seconds, busy, (held("VmHWM") - before) / MEBIBYTE)
+
+
 def converted(source: Path, target: Path, dtype: str) -> Cost:
     """Convert in a process of its own."""
-    words = [sys.executable, "-c", CONVERT, str(source), str(target), dtype]
-    found = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    cost = Cost(**in_child(__file__, str(source), str(target), dtype))
     if target.is_dir():
         shutil.rmtree(target)
     else:
         target.unlink()
-    seconds, busy, peak = map(float, found)
-    return Cost(seconds, busy, peak / 1024)
+    return cost
 
 
 def main() -> None:
@@ -119,7 +110,12 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write: about 9 GB for a while")
+    parser.add_argument("--child", nargs=3, help="for this program itself")
     asked = parser.parse_args()
+    if asked.child:
+        source, target, dtype = asked.child
+        print(json.dumps(asdict(convert_once(Path(source), Path(target), dtype))))
+        return
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         source = Path(folder) / "sd15.safetensors"
         largest = write_source(source) / MEBIBYTE

@@ -9,8 +9,6 @@ python benchmarks/loading.py [--folder DIR] [--json results.json]
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Final
 
-from run import commit, processor
+from run import commit, held, in_child, processor
 
 MB: Final = 1_000_000
 CASES: Final = {  # name: file, type
@@ -36,20 +34,14 @@ LIMIT_SECONDS, LIMIT_EXTRA, LIMIT_CHANGE = 3.0, 300 * MB, 0.05
 # --- in a process of its own ---
 
 
-def memory(name: str) -> int:
-    """Bytes: VmRSS, what this process holds now; VmHWM, the most that it ever held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
 def load_once(path: Path, dtype: str) -> dict[str, float]:
     """Load, without anything that a picture does not need."""
     began = perf_counter()
     from fromnoise.loading import load
 
-    imported, before, busy = perf_counter(), memory("VmRSS"), process_time()
+    imported, before, busy = perf_counter(), held("VmRSS"), process_time()
     pipe = load(path, dtype=dtype, prediction="eps")
-    ready, peak, busy = perf_counter(), memory("VmHWM"), process_time() - busy
+    ready, peak, busy = perf_counter(), held("VmHWM"), process_time() - busy
     modules = (*pipe.text_encoders, pipe.unet, pipe.encoder, pipe.decoder)
     weights = sum(tensor.nbytes for module in modules for tensor in module.parameters())
     return {
@@ -74,13 +66,13 @@ def switch(path: Path, other: Path, dtype: str) -> dict[str, float]:
                 tensor.max()
         return pipe
 
-    before = memory("VmRSS")
+    before = held("VmRSS")
     pipe: Pipeline | None = used(path)
-    first = memory("VmRSS")
+    first = held("VmRSS")
     pipe = None
-    between = memory("VmRSS")
+    between = held("VmRSS")
     pipe = used(other)
-    second = memory("VmRSS")
+    second = held("VmRSS")
     assert pipe
     return {"before": before, "first": first, "between": between, "second": second}
 
@@ -132,23 +124,15 @@ def write_models(home: Path) -> None:
 # --- the report ---
 
 
-def in_child(*words: str) -> dict[str, float]:
-    """What a process of its own found."""
-    found = subprocess.run(
-        [sys.executable, __file__, "--child", *words], capture_output=True, text=True, check=True
-    )
-    return json.loads(found.stdout)
-
-
 def report(home: Path) -> Iterator[tuple[str, dict[str, Any], bool | None]]:
     """Name, figures, and whether they keep what was promised; None if nothing was."""
     for name, (file, dtype) in CASES.items():
-        first = in_child("load", str(home / file), dtype)["seconds"]
-        found = in_child("load", str(home / file), dtype) | {"first time": first}
+        first = in_child(__file__, "load", str(home / file), dtype)["seconds"]
+        found = in_child(__file__, "load", str(home / file), dtype) | {"first time": first}
         kept = found["peak"] <= found["weights"] + LIMIT_EXTRA and found["seconds"] <= LIMIT_SECONDS
         yield name, found, kept if dtype == "float16" else None
     for dtype in ("float16", "float32"):
-        found = in_child("switch", str(home / "one.safetensors"), str(home / "folder"), dtype)
+        found = in_child(__file__, "switch", str(home / "one.safetensors"), str(home / "folder"), dtype)
         left = (found["between"] - found["before"]) / found["first"]
         more = found["second"] / found["first"] - 1
         yield f"switching, {dtype}", found | {"left": left, "more": more}, max(left, more) <= LIMIT_CHANGE

@@ -9,25 +9,18 @@ python benchmarks/memory.py [--model FILE [--shape sdxl] --sizes 256 512] [--mem
 
 import json
 import subprocess
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-from run import FROMNOISE, commit, processor
+from run import FROMNOISE, commit, held, in_child, processor
 
 GB: Final = 1e9
 LEAST: Final = 1.0  # and
 MOST: Final = 1.3  # of a ratio
 STEPS: Final = 2
 SHAPES: Final = ("sd15", "sdxl")
-
-
-def peak() -> int:
-    """Bytes: the most that this process ever held."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def write(shape: str, path: Path) -> None:
@@ -70,15 +63,9 @@ def drawn(model: str | None, side: int, memory: str, pictures: int, engine: str)
     assert plan is not None, "this measures the CPU"
     at = [perf_counter(), *(perf_counter() for _ in pipe.stream(request))]
     last_step, decode = at[-3] - at[-4], at[-2] - at[-3]  # then comes Finished
-    found = {"predicted": plan.peak, "measured": peak(), "plan": str(plan)}
+    found = {"predicted": plan.peak, "measured": held("VmHWM"), "plan": str(plan)}
     found |= {"step": last_step, "decode": decode}
     return found | {"dtype": str(pipe.dtype).removeprefix("torch.")}
-
-
-def in_child(*words: str) -> dict[str, Any]:
-    """What a process of its own found."""
-    done = subprocess.run([sys.executable, __file__, "--child", *words], capture_output=True, check=True)
-    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -105,7 +92,8 @@ def main() -> None:
         for memory in asked.memory:
             for pictures in asked.pictures:
                 case = {"side": side, "memory": memory, "pictures": pictures}
-                found = case | in_child(asked.model or "", str(side), memory, str(pictures), asked.engine)
+                words = (asked.model or "", str(side), memory, str(pictures), asked.engine)
+                found = case | in_child(__file__, *words)
                 results.append(found)
                 words = f"{side:5} px  x{pictures}  {memory:6}"
                 if "refused" in found:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from fromnoise.text import Tokenizer
 from fromnoise.world import sample_caption, sample_scene, scene_seed
@@ -88,6 +89,18 @@ def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{len(named)} x {named[0]}" if named else platform.processor()
+
+
+def held(name: str) -> int:
+    """Bytes: VmRSS, what this process holds now; VmHWM, the most that it ever held. Needs Linux's /proc."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def in_child(program: str, *words: str) -> dict[str, Any]:
+    """What a benchmark, told --child, finds in a process of its own and prints as JSON."""
+    command = [sys.executable, program, "--child", *words]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from fromnoise import Pipeline, load
-from fromnoise.images.pixels import MIDDLE
+from fromnoise.images.pixels import MIDDLE, to_pictures
 from fromnoise.score import Report, agreement, load_labels, load_oracle, make_tiers, to_markdown
 from fromnoise.score.plans import OVERALL, SEEN
 from fromnoise.train.handover import CLIP, DECODER, ORACLE, UNET, VAE
@@ -130,7 +130,7 @@ def sheet() -> Image.Image:
     mix = Mix(world=FULL)
     scenes = [sample_scene(scene_seed(SEED, index), mix) for index in range(FIRST)]
     scenes += [replace(scene, style=style) for scene in LOOKS for style in FULL.styles[1:]]
-    return tiles(render(scenes, TILE).pixels.float() / MIDDLE - 1, ACROSS)
+    return laid_out(scenes, ACROSS)
 
 
 def alphabet() -> Image.Image:
@@ -144,7 +144,13 @@ def alphabet() -> Image.Image:
     drawn = (sample_scene(scene_seed(SEED, index), mix) for index in count())
     lettered = (scene for scene in drawn if any(thing.kind in LETTERS for thing in scene.things))
     scenes += islice(lettered, len(LETTERS))
-    return tiles(render(scenes, TILE).pixels.float() / MIDDLE - 1, len(LETTERS) // 2)
+    return laid_out(scenes, len(LETTERS) // 2)
+
+
+def laid_out(scenes: list[Scene], columns: int) -> Image.Image:
+    """The scenes, drawn, in rows."""
+    pixels = render(scenes, TILE).pixels.float() / MIDDLE - 1
+    return tiles(to_pictures(pixels, range(len(scenes))), columns)
 
 
 # --- the words of the world ---

@@ -10,7 +10,8 @@ import torch
 
 from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.events import Denoised
-from fromnoise.images.metadata import encode_png, from_parameters, parameters
+from fromnoise.images.metadata import encode_png
+from fromnoise.images.parameters import from_parameters, parameters
 from fromnoise.nets.low_rank import with_low_rank, without_low_rank
 from fromnoise.pipeline import Pipeline
 from fromnoise.request import AdapterUse, GenerateRequest

@@ -3,10 +3,12 @@
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from shutil import which
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,6 +204,17 @@ def test_make_targets_in_the_documentation_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {line.split()[1] for _, line in shell_lines() if line.startswith("make ")}
     assert {"draw", "test"} <= named <= targets
+
+
+@pytest.mark.skipif(which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [((), "constraints.txt torch"), (("TORCH_INDEX=https://a",), "--extra-index-url https://a torch")],
+)
+def test_the_build_of_torch_can_be_chosen(told: tuple[str, ...], asked: str) -> None:
+    words = ["make", "--dry-run", "--always-make", ".venv/core", *told]
+    plan = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert any(" ".join(line.split()).endswith(asked) for line in plan.splitlines())
 
 
 @pytest.fixture

@@ -146,12 +146,13 @@ def test_a_picture_is_the_same_alone_and_in_any_batch(tiny: Pipeline, sampler: s
 
 
 def test_batches_that_need_not_be_exact_draw_nearly_the_same(tiny: Pipeline) -> None:
-    fast = replace(tiny, exact=False)
+    fast = replace(tiny, batch=4)
     request = GenerateRequest(prompt="a red house", seeds=(1, 2, 3, 4, 5), steps=2, width=32, height=32)
     with watched(tiny.unet) as calls:
         events = list(fast.stream(request))
     assert [len(context) for *_, context, _ in calls] == [8, 8, 2, 2]
     assert [(e.first, e.count) for e in events if isinstance(e, Denoised)] == [(0, 4), (0, 4), (4, 1), (4, 1)]
+    assert (events[-1].result.loaded, tiny.generate(request).loaded) == ({"batch": 4}, {})
     for one, other in zip(events[-1].result.pictures, tiny.generate(request).pictures, strict=True):
         assert one.seed == other.seed
         assert max(abs(a - b) for a, b in zip(one.rgb, other.rgb, strict=True)) <= 1

@@ -97,3 +97,13 @@ def test_a_vector_of_another_width_is_refused(width: int) -> None:
     tokenizers = [Tokenizer.train(["a red house"], TEXT.vocab)] * 2
     with pytest.raises(SpecError, match=f"a vector of {width} beside the tokens"):
         Reader.of(replace(spec, unet=replace(spec.unet, pooled_width=width)), tokenizers, ())
+
+
+def test_a_text_encoder_may_have_rows_that_no_word_has_and_not_the_other_way_round() -> None:
+    spec, tokenizer = family(6), Tokenizer.train(["a red house"], TEXT.vocab)
+    more = replace(spec, texts=tuple(replace(text, vocab=text.vocab + 1) for text in spec.texts))
+    Reader.of(more, [tokenizer] * 2, ())
+    beyond = Tokenizer.from_json(tokenizer.to_json() | {"added": {"<cat>": TEXT.vocab}})
+    Reader.of(more, [beyond] * 2, ())
+    with pytest.raises(SpecError, match=f"{TEXT.vocab + 1} ids .* does not fit"):
+        Reader.of(spec, [beyond] * 2, ())

@@ -5,9 +5,11 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import disk_usage
+from typing import Final
 
 from fromnoise.errors import StorageError
 
+ON_WINDOWS: Final = os.name == "nt"
 UNFINISHED = ".part"
 WAY_OUT = "free some space, or name another folder"
 
@@ -22,11 +24,11 @@ def replacing(path: Path, keep_as: Path | None = None) -> Generator[Path]:
     part = path.with_name(path.name + UNFINISHED)
     try:
         yield part
-        _flush(part)
+        flush(part)
         if keep_as is not None and path.exists():
             path.replace(keep_as)
         part.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint=WAY_OUT) from error
     finally:
@@ -34,9 +36,11 @@ def replacing(path: Path, keep_as: Path | None = None) -> Generator[Path]:
             part.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Wait until a file's bytes, or a folder's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if ON_WINDOWS and path.is_dir():  # which cannot be opened there
+        return
+    handle = os.open(path, os.O_RDWR if ON_WINDOWS else os.O_RDONLY)  # there, a reader may not flush
     try:
         os.fsync(handle)
     finally:

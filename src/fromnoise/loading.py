@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+from fromnoise.checks import MAX_PICTURES, optional, whole
 from fromnoise.drawing.beside import VAE
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.placing import CARDS, check, placed
@@ -29,6 +30,7 @@ def load(
     *,
     offload: str = "auto",
     memory: str | int = "auto",
+    batch: int | None = None,
     prediction: Prediction | None = None,
     ema: bool = False,
     vae: str | os.PathLike[str] | None = None,
@@ -41,6 +43,8 @@ def load(
     `ema`: take the running averages of the U-Net's weights, if the file holds them
     `vae`: take the autoencoder from another file or folder; `variant`: such as "fp16", of a diffusers folder
     `folders`: where names are looked up; else our models' folder, and Hugging Face's usual cache
+    `batch`: how many pictures to draw at a time. A card takes what fits. A CPU takes one, so that its bytes
+             depend on its own seed alone; several of a small model are done sooner, and differ in last bits
     Units:  dtype "auto" is what the device calculates with best: on a CPU bfloat16 or float32, on a GPU
             bfloat16 or float16; our own small model's is float32 on a CPU, float16 elsewhere. Beside a U-Net
             in float16, others' autoencoders are float32. device "auto" is a GPU if there is one
@@ -56,7 +60,7 @@ def load(
     began = perf_counter()
     place = find_device(device)
     check(place, engine, offload)
-    budget = memory_of(memory)
+    budget, at_once = memory_of(memory), _batch(batch)
     if budget != AUTO and place.type != "cpu":
         hint = "take offload" if place.type == CARDS else "leave it out"
         raise RequestError({"memory": f"it is planned on a CPU, not on {place.type}"}, hint=hint)
@@ -89,8 +93,17 @@ def load(
         loaded={name: value for name, value in asked.items() if value not in (AUTO, None, False)},
         files={} if separate is None else {VAE: _digest_of(separate)},
         memory=budget,
+        batch=at_once or pipeline.batch,
         load_seconds=perf_counter() - began,
     )
+
+
+def _batch(asked: int | None) -> int | None:
+    """Checked.  Raises: RequestError"""
+    try:
+        return optional(whole(1, MAX_PICTURES))(asked)
+    except ValueError as problem:
+        raise RequestError({"batch": str(problem)}) from problem
 
 
 def _digest_of(path: Path) -> Callable[[], str]:

@@ -67,11 +67,11 @@ class Pipeline:
     loaded: Mapping[str, Any] = field(default_factory=dict[str, Any])
     files: Files = field(default_factory=dict[str, Callable[[], str]])
     load_seconds: float = 0.0
-    exact: bool = True  # draw one picture at a time, so that its bytes depend on its own seed alone
+    batch: int | None = 1  # pictures at a time: 1, and the bytes of each depend on its own seed alone
 
     @classmethod
     def of(cls, parts: Parts, engine: str = "auto", placing: Placing | None = None) -> "Pipeline":
-        """Make a pipeline from a model's parts; exact on a CPU, in batches elsewhere.  Raises: SpecError"""
+        """Make a pipeline from a model's parts; in batches unless it is on a CPU.  Raises: SpecError"""
         spec, placing = parts.spec, placing or whole(parts.unet)
         kind_of(spec)  # refuses what we cannot draw with
         tokenizers = tuple(map(Tokenizer.from_json, parts.tokenizers))
@@ -87,7 +87,7 @@ class Pipeline:
             placing=placing,
             about=parts.about,
             digest=parts.digest,
-            exact=placing is None and next(parts.unet.parameters()).device.type == "cpu",
+            batch=1 if placing is None and next(parts.unet.parameters()).device.type == "cpu" else None,
         )
 
     @property
@@ -193,6 +193,7 @@ class Pipeline:
         """
         began = perf_counter()
         full = self.settled(request, picture, mask, refiner)
+        together = min(self.at_once(full), len(full.seeds))
         thrift = Thrift(self.planned(full, picture, refiner), lambda: (self._fast_unet, self._fast_decoder))
         note = self.placing.note if self.placing else ""
         yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds, note)
@@ -219,7 +220,7 @@ class Pipeline:
                 refiner_hash=refiner.model_hash if refiner else "",
                 given=given(full, self.spec, picture, mask) + also_given(self.files, said, refiner),
                 enlarge=self.spec.defaults.enlarge,
-                loaded=self.loaded,
+                loaded=self.loaded if together == 1 else {**self.loaded, "batch": together},
                 hashes=hashes(self.files, said),
             )
         )
@@ -322,7 +323,8 @@ class Pipeline:
             return None
         beside = self.wardrobe.changed(request.adapters) + (weights_of(refiner.spec) if refiner else 0)
         load = Load.of(self.spec, self.dtype, self.engine, is_shelved(self.unet), beside)
-        return plan(load, request, self.memory, picture=picture is not None)
+        at_once = min(self.at_once(request), len(request.seeds))
+        return plan(load, request, self.memory, picture=picture is not None, at_once=at_once)
 
     def _follow(
         self, request: FilledRequest, said: Reading, thrift: Thrift, count: int, beside: Tensor | None = None
@@ -347,10 +349,11 @@ class Pipeline:
         return faster(self.decoder, self.engine, self.placing)
 
     def at_once(self, request: FilledRequest) -> int:
-        """How many pictures are drawn in one batch: one where each has its own bytes, else what fits."""
-        if self.exact or self.placing is None:
-            return 1 if self.exact else BATCH
-        return self.placing.at_once(self.placing.work(self.spec, request, (self.unet, self.decoder)))
+        """How many pictures are drawn in one batch: as many as were asked for, or fit on a card."""
+        if self.placing is None:
+            return self.batch or BATCH
+        fits = self.placing.at_once(self.placing.work(self.spec, request, (self.unet, self.decoder)))
+        return min(self.batch or fits, fits)
 
     # --- the parts, one at a time ---
 

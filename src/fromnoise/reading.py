@@ -85,8 +85,9 @@ class Reader:
         if len(tokenizers) != len(spec.texts):
             raise SpecError(f"{len(spec.texts)} text encoders need as many tokenizers, not {len(tokenizers)}")
         for tokenizer, text in zip(tokenizers, spec.texts, strict=True):
-            if (tokenizer.size, tokenizer.end) != (text.vocab, text.end):
-                problem = f"a tokenizer of {tokenizer.size} ids that ends texts with {tokenizer.end}"
+            size = 1 + max(tokenizer.size - 1, *tokenizer.added.values(), 0)
+            if size > text.vocab or tokenizer.end != text.end:
+                problem = f"a tokenizer of {size} ids that ends texts with {tokenizer.end}"
                 raise SpecError(
                     f"{problem} does not fit a text encoder of {text.vocab} that looks for {text.end}"
                 )
@@ -94,7 +95,8 @@ class Reader:
         if width != wanted:
             raise SpecError(f"the text encoders give {width} numbers a token, the U-Net reads {wanted}")
         reads_pooled = spec.unet.pooled_width is not None
-        return cls(tuple(tokenizers), tuple(encoders), reads_pooled, _numbers(spec))
+        reading = tuple(TaughtTokenizer(each, {}) if each.added else each for each in tokenizers)
+        return cls(reading, tuple(encoders), reads_pooled, _numbers(spec))
 
     def __call__(
         self, prompt: str, negative: str, facts: Facts | None = None, *, zero_negative: bool = False
@@ -153,7 +155,10 @@ class Reader:
         """
         words = {**self.taught_words, **words}
         counts = {word: len(vectors[0]) for word, vectors in words.items()}
-        tokenizers = tuple(TaughtTokenizer(tokenizer, counts) for tokenizer in self.tokenizers)
+        tokenizers = tuple(
+            TaughtTokenizer(tokenizer, counts, encoder.spec.vocab)
+            for tokenizer, encoder in zip(self.tokenizers, self.encoders, strict=True)
+        )
         return replace(self, tokenizers=tokenizers, taught_words=words)
 
     def said(self, *texts: str) -> set[str]:

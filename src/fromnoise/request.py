@@ -142,9 +142,8 @@ class GenerateRequest:
     crop: tuple[int, int] | None = None  # ... and how much was cut off at the left and at the top
     aesthetic: tuple[float, float] | None = None  # the refiner: marks out of 10 for prompt and negative
     zero_negative: bool = False  # an empty negative prompt is zeros, not the encoding of ""
-    adapters: tuple[AdapterUse, ...] | None = (
-        None  # LoRA and the like; None: what is attached to the pipeline
-    )
+    # LoRA and the like; None: what is attached to the pipeline
+    adapters: tuple[AdapterUse, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.spacing is None:  # "DPM++ 2M Karras" names both
@@ -267,14 +266,12 @@ class GenerateResult:
     model_hash: str = ""  # SHA-256 of the weights file, where it is known
     refiner: str = ""
     refiner_hash: str = ""
-    given: tuple[
-        str, ...
-    ] = ()  # beside the request: "image", "mask", "refiner", "vae", "embedding", those that made a difference
+    # beside the request: "image", "mask", "refiner", "vae", "embedding", those that made a difference
+    given: tuple[str, ...] = ()
     enlarge: int = 1  # saved pictures are shown this many times larger
     loaded: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)  # see `Pipeline.loaded`
-    hashes: Mapping[str, str] = field(
-        default_factory=dict[str, str], hash=False
-    )  # SHA-256 of files beside the model's, where known: "vae", "embedding WORD"
+    # SHA-256 of files beside the model's, where known: "vae", "embedding WORD"
+    hashes: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     @property
     def seeds(self) -> tuple[int, ...]:

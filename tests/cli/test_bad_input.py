@@ -35,6 +35,10 @@ TABLE = [
     (["generate"], 2, "PROMPT is missing"),
     (["-"], 2, "prompt: stdin holds no text"),
     ([HOUSE, "-o", "x.jpg"], 2, "out: 'x.jpg' does not end in .png"),
+    ([HOUSE, "-o", "album/"], 2, "hint: try album.png; for a folder of that name: mkdir -p album"),
+    ([HOUSE, "-o", ".png"], 2, "out: '.png' is an ending without a name"),
+    ([HOUSE, "-o", "x" * 300 + ".png"], 5, "x.png: File name too long"),
+    ([HOUSE, "-o", "x" * 240 + "{seed}.png", "--seed", str(2**60)], 5, "6976.png: File name too long"),
     ([HOUSE, "-o", "nowhere/x.png"], 5, "cannot write into nowhere: No such file or directory"),
     ([HOUSE, "-o", "nowhere/x.png"], 5, "hint: mkdir -p nowhere"),
     ([HOUSE, "-o", "text.txt/x.png"], 5, "cannot write into text.txt: Not a directory"),
@@ -64,6 +68,11 @@ TABLE = [
     (["train", "oracle", "run", "--tiny"], 5, "fromnoise train pool"),
     (["score", "--tier", "three"], 2, "--tier: 'three' is not one of"),
     (["score", "-o", "nowhere/r.json"], 5, "cannot write into nowhere"),
+    (["score", "-o", "."], 5, ". is a folder"),
+    (["score", "--labels", "x", "--json"], 2, "json: --labels has no use for it"),
+    (["score", "--labels", "x", "--device", "cpu"], 2, "hint: leave out --device"),
+    (["score", "--labels", "x", "--sheet-for-labels", "y"], 2, "sheet-for-labels: --labels has no use for"),
+    (["score", "--sheet-for-labels", "x", "-o", "r.json"], 2, "out: --sheet-for-labels has no use for it"),
     (["completion", "tcsh"], 2, "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
 ]  # fmt: skip
 

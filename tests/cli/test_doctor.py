@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,18 @@ def test_a_broken_model_is_found(name: str, fromnoise: FromNoise, embedded: Path
     assert done.code == 3
     assert "!!  embedded model" in done.out
     assert "hint: install fromnoise again" in done.err
+
+
+def test_a_torch_that_cannot_be_imported_is_one_more_finding(
+    fromnoise: FromNoise, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = fromnoise("doctor")
+    assert done.code == 1
+    assert "!!  torch" in done.out
+    assert "ok  models in" in done.out
+    assert "torch: ModuleNotFoundError" in done.err
+    assert "hint: install torch and fromnoise again" in done.err
 
 
 def test_it_leaves_nothing_behind(

@@ -56,6 +56,13 @@ def test_a_signal_stops_after_the_step_and_saves(
     assert "vae 5/9\nvae: stopped; the same command goes on from here" in capsys.readouterr().err
 
 
+def test_who_cannot_go_on_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    work = Work(9, signal.SIGINT, at=4)
+    with pytest.raises(click.Abort):
+        follow("score", work.story(), work.tell, "nothing is kept")
+    assert "score: stopped; nothing is kept\n" in capsys.readouterr().err
+
+
 def test_a_signal_in_the_last_step_changes_nothing() -> None:
     work = Work(5, signal.SIGINT, at=4)
     follow("vae", work.story(), work.tell)

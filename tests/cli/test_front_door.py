@@ -98,6 +98,13 @@ def test_help_is_short_and_names_every_command(fromnoise: FromNoise) -> None:
         assert all(f"  {name} " in done.out for name in COMMANDS)
 
 
+def test_debug_may_stand_before_a_command_or_a_prompt(fromnoise: FromNoise) -> None:
+    assert fromnoise("--debug", "doctor", "--help").out == fromnoise("doctor", "--help").out
+    refused = fromnoise("--debug", "a red house", "--steps", "0")
+    assert "Traceback" in refused.err
+    assert "steps: 0 is outside" in refused.err
+
+
 def test_every_command_has_help(fromnoise: FromNoise) -> None:
     for name in COMMANDS:
         done = fromnoise(name, "--help")

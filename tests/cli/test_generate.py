@@ -165,6 +165,11 @@ def test_a_dry_run_shows_what_is_filled_in_and_draws_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_needs_no_folder_to_write_into(fromnoise: FromNoise, model: Path) -> None:
+    done = fromnoise(PROMPT, "--model", model, "--dry-run", "-o", "nowhere/x.png")
+    assert (done.code, len(done.out.splitlines())) == (0, 1)
+
+
 def test_the_names_of_other_programs_mean_the_same(fromnoise: FromNoise, model: Path) -> None:
     theirs = ("--num-inference-steps", "3", "--scheduler", "Simple", "--sampling-method", "k_euler")
     done = fromnoise(

@@ -76,6 +76,23 @@ def test_what_we_stumble_over_hides_no_other_file(
     assert "this is our mistake" in found["style"]["problem"]
 
 
+def test_a_name_that_is_no_text_hides_no_other_file(fromnoise: FromNoise, webui: Path) -> None:
+    models = webui / "models" / "Stable-diffusion"
+    (models / "cut.ckpt").rename(models / os.fsdecode(b"\xff.ckpt"))
+    found = fromnoise("models", "--models-dir", webui, "--all")
+    assert found.code == 0
+    assert len(found.out.splitlines()) == 3
+
+
+def test_a_run_is_unpacked_from_a_name(
+    fromnoise: FromNoise, webui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FROMNOISE_MODELS", str(webui))
+    done = fromnoise("train", "unpack", "run", "--tiny", "--model", "tiny_one")
+    assert done.code == 3
+    assert "of tiny has another shape than this run's" in done.err
+
+
 def test_json_has_everything(fromnoise: FromNoise, webui: Path) -> None:
     file = webui / "models" / "Stable-diffusion" / "tiny_one.safetensors"
     (record,) = records(fromnoise("models", "--models-dir", webui, "--json")).values()

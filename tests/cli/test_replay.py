@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -145,6 +146,15 @@ def test_a_replay_tells_what_it_cannot_repeat_of_other_programs(fromnoise: FromN
     (digest,) = {read_record(path)["model_hash"] for path in done.paths}
     write_png("theirs.png", parameters=text.replace("abcdef0123", digest[:10]))
     assert "another model" not in fromnoise("replay", png, "--model", model).err
+
+
+def test_a_picture_of_a_batch_says_so_and_is_replayed_alone(fromnoise: FromNoise, model: Path) -> None:
+    drawn = fromnoise("a hill", "--model", model, "--seed", "1,2,3", "--batch-size", "2", *FAST)
+    assert [read_record(path)["loaded"] for path in drawn.paths] == [{"batch": 2}, {"batch": 2}, {}]
+    again = fromnoise("replay", drawn.paths[0], "--model", model)
+    assert "it was drawn in a batch of 2; its last bits may differ" in again.err
+    assert read_record(again.paths[0])["loaded"] == {}
+    assert re.search(r"^batch +2$", fromnoise("info", drawn.paths[0]).out, re.MULTILINE)
 
 
 def test_a_replay_loads_the_model_as_it_was_loaded(fromnoise: FromNoise, foreign: Path) -> None:

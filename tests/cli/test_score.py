@@ -1,5 +1,7 @@
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import FromNoise
@@ -71,6 +73,35 @@ def test_what_is_no_report_is_refused_before_anything_is_drawn(
     assert done.code == code
     assert complaint in done.err
     assert not Path("kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [((), "begins anew; with --keep FOLDER it would go on"), (("--keep", "kept"), "goes on from here")],
+)
+def test_a_score_that_is_stopped_says_what_the_same_command_does(
+    fromnoise: FromNoise, embedded: Path, monkeypatch: pytest.MonkeyPatch, keep: tuple[str, ...], said: str
+) -> None:
+    draw, alarms = Pipeline.__call__, iter([signal.SIGINT])
+
+    def stopped(pipe: Pipeline, *rest: Any) -> Any:
+        for alarm in alarms:
+            signal.raise_signal(alarm)
+        return draw(pipe, *rest)
+
+    monkeypatch.setattr(Pipeline, "__call__", stopped)
+    done = fromnoise(*map(str, FEW), "--seeds", "1", *keep)
+    assert done.code == 130
+    assert f"score: stopped; the same command {said}\n" in done.err
+
+
+def test_a_model_is_scored_by_its_name(
+    fromnoise: FromNoise, embedded: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ("score", "--model", model.name, "--world", "letters")  # which the checker of the tests cannot read
+    assert fromnoise(*ask).code == 5
+    monkeypatch.setenv("FROMNOISE_MODELS", str(model.parent))
+    assert "the checker does not know all words" in fromnoise(*ask).err
 
 
 def test_labels_that_are_not_there_are_asked_for(fromnoise: FromNoise) -> None:

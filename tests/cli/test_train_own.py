@@ -2,14 +2,16 @@
 
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import FromNoise
 from PIL import Image
 
-from fromnoise.cli.train_own import wished
+from fromnoise.cli.train_own import damaged, wished
 from fromnoise.errors import RequestError
+from fromnoise.train.pictures import Reason, Skip
 from fromnoise.train.state import LATEST
 
 SHORT = ("--steps", "2", "--batch", "2", "--size", "128", "--sample", "a hill", "--threads", "1")
@@ -106,6 +108,13 @@ def test_a_nought_is_an_answer() -> None:
     assert set(raised.value.problems) == {"alpha", "min_snr"}
 
 
+def test_names_of_damaged_pictures_do_not_command_the_terminal() -> None:
+    skipped = [Skip(f"{k}\x1b[2J.png", Reason.DAMAGED, "cut short") for k in range(5)]
+    (told,) = damaged(SimpleNamespace(cache=SimpleNamespace(skipped=skipped)))  # type: ignore[arg-type]
+    assert told.startswith("5 pictures cannot be decoded and are left out: 0?[2J.png (cut short), 1?[2J.png")
+    assert told.endswith(" and 2 more")
+
+
 def test_a_word_that_is_no_name_of_a_file(fromnoise: FromNoise, album: Path, embedded: Path) -> None:
     for word, name in (("a/b", "a-b"), ("latest", "latest-own")):
         file = Path(f"of-{name}", f"{name}.safetensors")
@@ -140,6 +149,7 @@ def test_bad_input_is_one_line(fromnoise: FromNoise, album: Path, embedded: Path
         (("unet", album, "--format", "ldm"), 2, "hint: --format ours"),
         (("embedding", album), 2, "--word"),
         (("embedding", album, "--word", " ", *SHORT), 2, "cannot be a word of its own"),
+        (("lora", album, "--held-out", "9", "--size", "128"), 2, "9 of 2 are to be held out"),
         (("lora", album, "--model", "nothing"), 5, "there is no model 'nothing'"),
     ):
         done = fromnoise("train", *words)

@@ -254,5 +254,5 @@ def test_a_training_moves_between_devices(tmp_path: Path) -> None:
 def test_a_placing_on_the_card_draws_nothing_exact(build: Build, card: Card) -> None:
     pipe = on(card, build(TINY))
     assert isinstance(pipe.placing, Placing)
-    assert not pipe.exact
+    assert pipe.batch is None
     assert pipe.device == card.device

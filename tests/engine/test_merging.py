@@ -179,7 +179,7 @@ def test_a_picture_depends_on_its_own_seed_alone_and_is_repeated_from_its_file(
 
 
 def test_other_programs_read_the_ratio(tiny: Pipeline) -> None:
-    from fromnoise.images.metadata import from_parameters, parameters
+    from fromnoise.images.parameters import from_parameters, parameters
 
     result = tiny("a red house", merge=0.5, steps=1)
     text = parameters(result, result.pictures[0])

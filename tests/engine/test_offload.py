@@ -187,3 +187,22 @@ def test_networks_make_way_for_what_is_expected(build: Build) -> None:
     offload.send_away("decoder")
     offload.ask_for("decoder")
     assert offload.order == ["decoder"]
+
+
+def test_networks_that_are_there_make_way_for_a_larger_drawing(build: Build) -> None:
+    networks = networks_of(build(TINY))
+    sizes = Sizes.of(networks)
+    card = FakeCard(sizes.everything + 2 * MB)
+    offload = Offload(card, networks, "model", MB)
+    for name in networks:
+        offload.ask_for(name)
+    placing = Placing(card, "model", offload=offload)  # type: ignore[arg-type]
+    placing.expect(2 * MB)
+    assert offload.order == [*networks]
+    placing.expect(2 * MB + 1)
+    assert offload.order == [*networks][1:]  # the one not asked for longest is enough
+    work = card.size - sizes.largest
+    placing.expect(work)
+    for name in networks:
+        offload.ask_for(name)
+        assert card.free() >= work

@@ -121,6 +121,22 @@ def test_pictures_are_drawn_one_at_a_time_so_that_more_of_them_take_no_more() ->
     assert plan(SD, replace(asked(), seeds=(1, 2, 3, 4)), PLENTY).peak == one
 
 
+def test_more_at_a_time_take_more_and_fewer_are_proposed() -> None:
+    one, four = (plan(SD, asked(), PLENTY, at_once=count) for count in (1, 4))
+    alone = plan(SD, asked(), PLENTY)
+    assert one == alone
+    assert four.kept == one.kept
+    assert four.decoding > one.decoding
+    assert four.drawing > one.drawing
+    budget = plan(SD, asked(), "low", at_once=2).peak
+    with pytest.raises(OutOfMemory, match="512x512 pixels, 4 at a time, take") as refused:
+        plan(SD, asked(), budget, at_once=4)
+    assert refused.value.hint == "2 at a time fit"
+    with pytest.raises(OutOfMemory) as refused:
+        plan(SD, asked(), plan(SD, asked(), "low").peak, at_once=4)
+    assert refused.value.hint == "one at a time fits"
+
+
 def test_unguided_drawing_takes_less_than_guided() -> None:
     guided, alone = (plan(SD, asked(1024, 1024, guidance=scale), PLENTY) for scale in (7.5, 1.0))
     assert alone.drawing < guided.drawing

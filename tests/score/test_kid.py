@@ -1,3 +1,5 @@
+from math import isfinite, isnan
+
 import pytest
 import torch
 
@@ -39,3 +41,9 @@ def test_twins_of_one_scene_do_not_count_as_evidence() -> None:
     assert thrice.error == pytest.approx(alone.error, rel=1e-6)
     turned = kid(true, one.repeat(3, 1), None, prompts.repeat(3))
     assert (turned.value, turned.error) == pytest.approx((alone.value, alone.error))
+
+
+def test_two_scenes_are_too_few_for_an_error() -> None:
+    far = kid(normal(2, 4, 1), normal(9, 4, 2))
+    assert isfinite(far.value)
+    assert isnan(far.error)

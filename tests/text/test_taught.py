@@ -1,6 +1,6 @@
 import pytest
 
-from fromnoise.errors import RequestError
+from fromnoise.errors import RequestError, WeightsError
 from fromnoise.text import Tokenizer
 from fromnoise.text.taught import TaughtTokenizer
 
@@ -34,3 +34,29 @@ def test_what_is_cut_off_is_named_by_its_word(plain: Tokenizer) -> None:
 def test_names_that_are_no_words_are_refused(plain: Tokenizer, words: dict[str, int]) -> None:
     with pytest.raises(RequestError, match="cannot be a word of its own"):
         TaughtTokenizer(plain, words)
+
+
+def test_letters_of_two_parts_are_the_same_word(plain: Tokenizer) -> None:
+    taught = TaughtTokenizer(plain, {"café": 1})
+    in_parts = "a cafe\N{COMBINING ACUTE ACCENT}"
+    assert taught.encode(in_parts) == [*plain.encode("a"), plain.size]
+    assert taught.says(in_parts) == ["café"]
+
+
+def test_words_that_were_added_to_the_vocabulary_keep_their_ids(plain: Tokenizer) -> None:
+    size = plain.size
+    added = {"<Cat>_1": size + 2, "<Cat>": size, "<dog>": size + 1, " ": size + 3}
+    base = Tokenizer.from_json(plain.to_json() | {"added": added})
+    assert base.to_json()["added"] == added
+    assert base.encode("<cat>") == plain.encode("<cat>")
+    taught = TaughtTokenizer(base, {"owl": 2, "<dog>": 1}, size + 9)
+    assert taught.encode("<cat> OWL <dog>") == [size, size + 2, size + 9, size + 10, size + 11]
+    assert taught.decode(taught.encode("a <cat>")) == "a <cat>"
+    bare = TaughtTokenizer(Tokenizer.from_json(plain.to_json() | {"added": {" ": size}}), {})
+    assert bare.encode("a red house") == plain.encode("a red house")
+
+
+@pytest.mark.parametrize("added", [{"<cat>": 49407}, {"<cat>": "49408"}, {"<cat>": 1.5}])
+def test_an_added_word_needs_an_id_of_its_own(plain: Tokenizer, added: dict[str, int]) -> None:
+    with pytest.raises(WeightsError, match=r"the added word '<cat>' has the id .*, which is none from 49408"):
+        Tokenizer.from_json(plain.to_json() | {"added": added})

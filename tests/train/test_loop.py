@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fromnoise import durable
 from fromnoise.errors import NonFiniteError, StorageError, WeightsError
-from fromnoise.train import loop
+from fromnoise.train import log, loop
 from fromnoise.train.log import LOG, Log
 from fromnoise.train.loop import TRUNK, fit
 from fromnoise.train.recipe import Progress, Recipe
@@ -201,7 +202,7 @@ def test_a_disk_too_full_is_found_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    needed = 2 * 4 * 4 * (3 * 4 + 3)  # two checkpoints of weights, two moments, averages: float32, 15 numbers
+    needed = 4 * 4 * 4 * (3 * 4 + 3)  # four checkpoints of weights, two moments, averages: 15 float32
     monkeypatch.setattr(durable, "disk_usage", lambda _: usage(10**9, 10**9, needed - 1))
     trained: list[int] = []
     task = Line()
@@ -209,11 +210,46 @@ def test_a_disk_too_full_is_found_before_the_first_step(
     with pytest.raises(StorageError) as error:
         next(fit(task, SHORT, tmp_path))
     assert str(error.value).startswith(
-        f"{tmp_path} needs 480 bytes for checkpoints, its disk has 479 bytes free"
+        f"{tmp_path} needs 960 bytes for checkpoints, its disk has 959 bytes free"
     )
     assert trained == []
     monkeypatch.setattr(durable, "disk_usage", lambda _: usage(10**9, 10**9, needed))
     next(fit(Line(), SHORT, tmp_path))
+
+
+def test_a_disk_needs_room_for_what_is_not_there_yet(tmp_path: Path) -> None:
+    fresh = loop.Run(Line(), SHORT, tmp_path / "empty")
+    one = fresh.size()
+    assert fresh.room() == 4 * one  # two that are kept, the trunk, and the one being written
+    assert loop.Run(Line(), replace(SHORT, fall=0.0), tmp_path / "empty").room() == 3 * one
+    stopped_at(tmp_path, 3, 6)
+    assert loop.Run(Line(), SHORT, tmp_path).room() == 2 * one
+    stopped_at(tmp_path, 17)
+    assert loop.Run(Line(), SHORT, tmp_path).room() == one
+
+
+def test_what_takes_long_to_save_is_saved_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = loop.Run(Line(), replace(SHORT, save_every=180.0), tmp_path)
+    seconds = iter((0.0, 1.0, 10.0, 70.0))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    run.train_step()
+    run.save()
+    assert run.pause == 180
+    run.train_step()
+    run.save()
+    assert run.pause == 20 * 60
+
+
+def test_a_second_process_in_a_folder_is_refused(tmp_path: Path) -> None:
+    first = fit(Line(), SHORT, tmp_path)
+    until(first, 2)
+    with pytest.raises(StorageError, match=rf"another process is at work in {tmp_path}\n.*another folder"):
+        next(fit(Line(), SHORT, tmp_path))
+    first.close()
+    assert {path.name for path in tmp_path.iterdir()} == {LATEST, LOG}
+    assert next(fit(Line(), SHORT, tmp_path)).step == 2
 
 
 def test_figures_are_the_means_of_the_steps_they_cover(tmp_path: Path) -> None:
@@ -276,13 +312,33 @@ def test_pauses_and_torn_lines_do_not_count_as_training(tmp_path: Path) -> None:
         + '{"time": 9015, "st',
         encoding="utf-8",
     )
-    log = Log(tmp_path)
-    assert log.seconds() == 35
-    log.write(Progress(12, 20, 0.1, 1.0, 8.0, {"loss": 0.5}))
-    assert [entry["step"] for entry in log.lines()] == [0, 5, 10, 8, 10, 12]
+    ours = Log(tmp_path)
+    assert ours.seconds() == 35
+    ours.write(Progress(12, 20, 0.1, 1.0, 8.0, {"loss": 0.5}))
+    assert [entry["step"] for entry in ours.lines()] == [0, 5, 10, 8, 10, 12]
 
 
 def test_a_log_that_cannot_be_written_is_a_matter_of_storage(tmp_path: Path) -> None:
     (tmp_path / LOG).mkdir()
     with pytest.raises(StorageError, match=r"cannot write .*log\.jsonl"):
         next(fit(Line(), SHORT, tmp_path))
+
+
+def test_a_tensorboard_that_is_broken_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise TypeError(f"Descriptors cannot be created directly: {name}")
+
+    monkeypatch.setattr(log, "import_module", broken)
+    told = [note for p in fit(Line(), SHORT, tmp_path, report_every=5) for note in p.notes]
+    assert len(told) == 1
+    assert told[0].startswith("TensorBoard does not work, and is told nothing: Descriptors cannot be")
+
+
+def test_a_log_can_be_read_up_to_a_step(tmp_path: Path) -> None:
+    begin: dict[str, object] = {"figures": {}}
+    steps = line(100, 0, **begin) + line(110, 5) + line(9000, 5, **begin) + line(9010, 10)
+    (tmp_path / LOG).write_text(steps, encoding="utf-8")
+    assert [entry["step"] for entry in Log(tmp_path).lines(5)] == [0, 5, 5]
+    assert (Log(tmp_path).seconds(5), Log(tmp_path).seconds()) == (10, 20)

@@ -198,6 +198,7 @@ def test_pictures_of_the_models_own_are_learned_beside(build: Build, album: Path
     assert len(one.examples) == 9
     (made / "000001.txt").unlink()  # as a kill would leave it
     assert list(session(build, album, tmp_path / "run", **asked).draw_prior()) == [3]
+    assert list(session(build, album, tmp_path / "run", **asked).draw_prior()) == [3]  # all are there
     other = Pipeline.of(replace(build(TINY), digest=lambda: "f" * 64), "plain")
     stranger = Session(album, tmp_path / "run", other, Wishes(size=128, **asked))
     assert list(stranger.draw_prior())[-1] == 3  # none of them is its own
@@ -344,6 +345,15 @@ def test_what_could_not_be_written_or_would_do_nothing_is_refused_first(
         session(build, album, tmp_path / "run", flow, kind="unet", format="diffusers")
     with pytest.raises(RequestError, match="min_snr: tiny predicts flow"):
         session(build, album, tmp_path / "run", flow, kind="lora", min_snr=5.0)
+    room = TINY.texts[0].context - 2
+    for wishes, problem in (
+        ({"word": " glim"}, "' glim' cannot be a word of its own"),
+        ({"word": "glim", "init": " "}, "init: .* holds no word to begin with"),
+        ({"word": "glim", "vectors": room + 1}, f"{room + 1} are more than a text has room for, {room}"),
+        ({"word": "glim", "held_out": 6}, "6 of 6 are to be held out"),
+    ):
+        with pytest.raises(RequestError, match=problem):
+            session(build, album, tmp_path / "run", kind="embedding", **wishes)
     assert not (tmp_path / "run").exists()
 
 
@@ -355,6 +365,8 @@ def test_wishes_are_checked_together() -> None:
     with pytest.raises(RequestError) as raised:
         Wishes(kind="embedding", rank=0, layers="some", format="peft", lr=2.0)
     assert set(raised.value.problems) == {"rank", "layers", "format", "lr", "word"}
+    with pytest.raises(RequestError, match="prior_prompts: one of them says nothing"):
+        Wishes(kind="lora", prior=2, prior_prompts=("a hill", " "))
 
 
 def test_tensorboard_is_told_where_it_is_installed(

@@ -5,10 +5,12 @@ from zlib import crc32
 
 import pytest
 from albums import kohya, picture, png, shard, table
-from PIL import Image
+from PIL import ExifTags, Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from fromnoise.errors import RequestError, StorageError
 from fromnoise.train.pictures import Layout, Pictures, Reason, Skip, open_pictures, take_census
+from fromnoise.train.pictures.decoding import decode
 
 
 def said(pictures: Pictures) -> dict[str, tuple[str, ...]]:
@@ -131,6 +133,27 @@ def test_tar_shards_are_read_where_they_are(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "s-0000.tar"]
 
 
+def test_names_in_a_shard_that_hold_dots_are_not_lost(tmp_path: Path) -> None:
+    members = {
+        "cat.v2.png": png(),
+        "cat.v2.txt": b"a cat",
+        "dog.v1.5.jpg": png(),
+        "0001.png": png(),
+        "0001.txt": b"one",
+        "0001.seg.png": png(),
+        "0001.depth.tiff": b"II*",
+        "fox.v2.bmp": b"BM",
+        "owl.gif": b"GIF89a",
+    }
+    pictures = open_pictures(shard(tmp_path / "s.tar", members))
+    assert said(pictures) == {"s.tar/0001.png": ("one",), "s.tar/cat.v2.png": ("a cat",)}
+    assert left_out(pictures) == {
+        "s.tar/dog.v1.5.jpg": Reason.NO_CAPTION,
+        "s.tar/fox.v2.bmp": Reason.STRANGE,
+        "s.tar/owl.gif": Reason.STRANGE,
+    }
+
+
 def test_a_mixed_folder_is_told_apart_and_reported(tmp_path: Path) -> None:
     kohya(tmp_path / "k", 4)
     picture(tmp_path / "10_sks dog" / "a.png")
@@ -206,13 +229,16 @@ def test_lines_that_name_no_picture_are_counted(tmp_path: Path) -> None:
         '{"path": "a.png", "text": "one"}\nnonsense\n\n[1]\n{"text": "two"}\n{"path": "b.png", "text": "x"}\n'
     )
     rows += '{"path": "../../c.png", "text": "x"}\n{"path": "/etc/d.png", "text": "x"}\n'
+    long = "data:image/png;base64," + "A" * 5000
+    rows += f'{{"path": "{long}", "text": "x"}}\n{{"path": "a\\u0000.png", "text": "x"}}\n'
     rows += '{"path": "e.png", "text": 5}\n{"path": "f.png", "text": "\\ud800"}\n' + '{"path":' * 5000 + "\n"
     (tmp_path / "p" / "list.jsonl").write_text(rows, encoding="utf-8")
     pictures = open_pictures(tmp_path)
     assert said(pictures) == {"p/a.png": ("one",)}
-    bad = {f"p/list.jsonl, line {n}": Reason.BAD_LINE for n in (2, 4, 5, 9, 10, 11)}
+    bad = {f"p/list.jsonl, line {n}": Reason.BAD_LINE for n in (2, 4, 5, 11, 12, 13)}
     outside = {"../../c.png": Reason.OUTSIDE, "/etc/d.png": Reason.OUTSIDE}
-    assert left_out(pictures) == {"p/b.png": Reason.MISSING} | bad | outside
+    missing = dict.fromkeys(("p/b.png", f"p/{long}", "p/a\0.png"), Reason.MISSING)
+    assert left_out(pictures) == missing | bad | outside
 
 
 # --- bad input ---
@@ -316,6 +342,32 @@ def test_what_a_picture_is_not_plainly_is_remarked(tmp_path: Path) -> None:
     }
     assert next(e.size for e in pictures.examples if e.name == "turned.jpg") == (30, 40)
     assert "1 turned upright: turned.jpg" in list(take_census(pictures).lines())
+
+
+def test_a_png_is_turned_by_whatever_says_so_and_not_decoded_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = exif.tobytes()
+    texts = {
+        "raw.png": ("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n"),
+        "xmp.png": ("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>'),
+        "none.png": ("XML:com.adobe.xmp", "<x/>"),
+    }
+    for name, (key, text) in texts.items():
+        info = PngInfo()
+        info.add_itxt(key, text)
+        picture(tmp_path / name, pnginfo=info)
+        assert decode((tmp_path / name).read_bytes()).size == ((40, 30) if name == "none.png" else (30, 40))
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it is decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it is decoded"))
+    pictures = open_pictures(tmp_path, caption="x")
+    assert {e.name: e.size for e in pictures.examples} == {
+        "none.png": (40, 30),
+        "raw.png": (30, 40),
+        "xmp.png": (30, 40),
+    }
 
 
 def test_a_folder_with_nothing_to_learn_from_is_refused_in_one_line(tmp_path: Path) -> None:

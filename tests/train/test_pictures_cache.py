@@ -144,6 +144,16 @@ def test_an_interrupted_run_keeps_what_it_has_and_ends_with_the_same(
     assert len(shards_in(tmp_path / "whole")) == 4
 
 
+def test_two_processes_do_not_encode_into_one_folder(tmp_path: Path) -> None:
+    pictures = open_pictures(kohya(tmp_path / "p", 2))
+    filling = cache_in(tmp_path / "run").fill(pictures.examples)
+    next(filling)
+    with pytest.raises(StorageError, match="another process is at work in"):
+        next(cache_in(tmp_path / "run").fill(pictures.examples))
+    filling.close()
+    assert filled(tmp_path / "run", pictures).encoded == 1
+
+
 def test_a_damaged_shard_is_told_of_and_made_again(tmp_path: Path) -> None:
     pictures, run = open_pictures(kohya(tmp_path / "p", 3)), tmp_path / "run"
     before = numbers(filled(run, pictures), pictures)

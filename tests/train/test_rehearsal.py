@@ -14,7 +14,7 @@ from fromnoise.cli.app import app
 from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
 from fromnoise.nets.oracle import Oracle
 from fromnoise.pipeline import Pipeline
-from fromnoise.train import stages
+from fromnoise.train import ship, stages
 from fromnoise.train.presets import MITE_RUN, TINY_RUN
 from fromnoise.train.state import LATEST, PREVIOUS, read_checkpoint, under, write_checkpoint
 from fromnoise.weights.native import load_native
@@ -177,6 +177,19 @@ def test_an_unfinished_stage_hands_on_its_newest_averages(rehearsal: Rehearsal, 
     unfinished = stages.load_part(Oracle(TINY_RUN.oracle_spec), folder / "oracle").state_dict()
     finished = stages.load_part(Oracle(TINY_RUN.oracle_spec), rehearsal.folder / "oracle").state_dict()
     assert all(torch.equal(unfinished[name], finished[name]) for name in finished)
+
+
+def test_of_a_finished_stage_that_is_trained_further_the_finished_weights_are_told_of(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    folder = copied(rehearsal, tmp_path)
+    further = stages.train_oracle(folder, TINY_RUN.told("oracle", steps=8))
+    assert [next(further).step for _ in range(4)] == [4, 5, 6, 7]
+    further.close()  # type: ignore[attr-defined]
+    with pytest.warns(RuntimeWarning, match=r"trained further, to step 7; its weights of step 4 are used"):
+        told = ship.told(folder / "oracle")
+    assert (told["steps"], told["figures"]) == (4, rehearsal.card["stages"]["oracle"]["figures"])
+    assert told["seconds"] == rehearsal.card["stages"]["oracle"]["seconds"]
 
 
 def test_a_stage_that_was_stopped_before_it_first_saved_stands_in_nobodys_way(

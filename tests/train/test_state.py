@@ -3,6 +3,7 @@ import os
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
+from weakref import ref
 
 import pytest
 import torch
@@ -185,3 +186,29 @@ def test_prefixes_are_put_on_and_taken_off() -> None:
 def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "x.safetensors", TENSORS, {})
     assert load_file(tmp_path / "x.safetensors").keys() == TENSORS.keys()
+
+
+def test_no_more_than_one_tensor_is_copied_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[Callable[[], Tensor | None]] = []
+    most = 0
+    real = Tensor.contiguous
+
+    def contiguous(tensor: Tensor) -> Tensor:
+        nonlocal most
+        made = real(tensor)
+        if made is not tensor:
+            alive.append(ref(made))
+            most = max(most, sum(each() is not None for each in alive))
+        return made
+
+    monkeypatch.setattr(Tensor, "contiguous", contiguous)
+    turned = {f"{k}": TENSORS["turned"] for k in range(5)}
+    write_checkpoint(tmp_path / "x.safetensors", turned, {})
+    assert (len(alive), most) == (10, 1)  # once for the digest, once for the file
+
+
+def test_facts_are_read_without_the_tensors(tmp_path: Path) -> None:
+    keep(tmp_path, TENSORS, {"step": 1})
+    found = newest(tmp_path, facts_only=True)
+    assert found is not None
+    assert (found.checkpoint.facts, found.checkpoint.tensors) == ({"step": 1}, {})

@@ -87,6 +87,8 @@ NAMES: list[tuple[ModelSpec, str, str]] = [
     (SD15, "diffusion_model.output_blocks.3.1.proj_in", "unet.up.3.1.enter"),
     (SD15, "text_encoder.text_model.encoder.layers.0.self_attn.q_proj", "texts.0.layers.0.attention.to_q"),
     (SD15, "text_encoder.encoder.layers.0.self_attn.q_proj", "texts.0.layers.0.attention.to_q"),
+    (SD15, "text_encoder.text_model.encoder.layers.0.self_attn.to_q", "texts.0.layers.0.attention.to_q"),
+    (SD15, "text_encoder.text_model.encoder.layers.0.self_attn.to_out", "texts.0.layers.0.attention.to_out"),
     (SD15, "text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc2", "texts.0.layers.0.fc2"),
     (SD21, "lora_te_text_model_encoder_layers_22_mlp_fc2", "texts.0.layers.22.fc2"),
     (SDXL, "lora_unet_input_blocks_4_1_transformer_blocks_1_attn2_to_k",

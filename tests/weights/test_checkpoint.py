@@ -245,6 +245,14 @@ def test_what_a_file_is_instead_is_said(tmp_path: Path, name: str) -> None:
     assert "\n" not in caught.value.message
 
 
+@FORMATS
+def test_a_hypernetwork_is_called_by_name(tmp_path: Path, is_zip: bool) -> None:
+    pair = ({"linear.0.weight": torch.ones(2, 2)},) * 2
+    path = save({320: pair, 768: pair, "step": 3, "layer_structure": [1, 2, 1]}, tmp_path / "x.pt", is_zip)
+    with pytest.raises(WeightsError, match=r"x.pt is a hypernetwork, which is not read"):
+        open_checkpoint(path)
+
+
 def test_names_say_nothing(tmp_path: Path) -> None:
     save_file({"x": torch.ones(4)}, tmp_path / "x.ckpt")
     with pytest.raises(WeightsError, match=r"x\.ckpt is a safetensors file under another name"):

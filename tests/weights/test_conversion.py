@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 from families import meta_parts, stored_of
-from on_disk import as_checkpoint, write_checkpoint
+from on_disk import as_checkpoint, write_checkpoint, write_folder, write_json, write_tokenizer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_files import SPECS, State, bits, know_tiny_families, same, tiny_parts
 
+from fromnoise.cli.convert import spell as cli_spell
 from fromnoise.errors import FromNoiseError, RequestError, StorageError, WeightsError
 from fromnoise.noise.schedule import schedule_from
 from fromnoise.specs import REFINER, SD15, SD21, SDXL, ModelSpec, ScheduleSpec
@@ -327,7 +328,7 @@ def test_what_nobody_says_is_asked_before_it_is_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("fromnoise.weights.conversion.ask", lambda stored, identity: answer)
+    monkeypatch.setattr("fromnoise.weights.probing.ask", lambda stored, identity: answer)
     source = write_checkpoint(as_checkpoint(models[family], family), tmp_path / f"{name}.safetensors")
     report = run(source, tmp_path / target)
     assert (report.model["prediction"], report.doubts) == (said, ())
@@ -818,3 +819,22 @@ def test_a_tensor_passes_through_in_pieces(tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match="became shorter while 'large' was read"):
             list(supply.pieces("large"))
         supply.files.close()
+
+
+def test_words_that_were_added_to_a_vocabulary_go_along(tmp_path: Path) -> None:
+    spec = SPECS["sd1"]
+    (text,) = spec.texts
+    parts = tiny_parts(replace(spec, texts=(replace(text, vocab=text.vocab + 1),)))
+    added = {"<cat>": text.vocab}
+    source = write_folder(replace(parts, tokenizers=()), tmp_path / "folder")
+    write_tokenizer(source / "tokenizer", parts.tokenizers[0]["merges"], text.vocab)
+    write_json(source / "tokenizer" / "added_tokens.json", added)
+    ours, single = tmp_path / "ours.safetensors", tmp_path / "single.safetensors"
+    convert(source, ours, Wishes(to="ours"), cli_spell, lambda *_: None)
+    assert load_native(ours).tokenizers[0]["added"] == added
+    for start in (source, ours):
+        target = tmp_path / f"from_{start.stem}"
+        convert(start, target, Wishes(), cli_spell, lambda *_: None)
+        assert json.loads((target / "tokenizer" / "added_tokens.json").read_text()) == added
+    report = convert(source, single, Wishes(), cli_spell, lambda *_: None)
+    assert report.left_out["added_tokens.json"] == "no place for it in this format"

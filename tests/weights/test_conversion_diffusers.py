@@ -16,6 +16,7 @@ from fromnoise.nets.blocks import time_features
 from fromnoise.reading import Facts, Reader
 from fromnoise.specs import SDXL
 from fromnoise.text import Tokenizer
+from fromnoise.text.taught import TaughtTokenizer
 from fromnoise.weights.conversion import Wishes, convert
 from fromnoise.weights.folder_configs import SIZES, unet_config
 from fromnoise.weights.key_rules import diffusers_unet
@@ -127,10 +128,12 @@ def test_transformers_cuts_texts_with_our_files_as_we_do(tmp_path: Path) -> None
 
     known = Tokenizer.clip(pad=0)
     text = SDXL.texts[1]
-    for name, content in tokenizer_files({}, text, lambda _: (known.vocabulary(), known.merges)).items():
+    ours = {"added": {"<cat>": known.size}}
+    for name, content in tokenizer_files(ours, text, lambda _: (known.vocabulary(), known.merges)).items():
         (tmp_path / name).write_text(content, encoding="utf-8")
     theirs = CLIPTokenizer.from_pretrained(tmp_path)
-    for words in ("a Photo of an astronaut, 8k.", "Größe 'twas café", ""):  # "!" is what they pad with
+    known = TaughtTokenizer(known, {"<cat>": 1})
+    for words in ("a Photo of an astronaut, 8k.", "Größe 'twas café", "a <cat>.", ""):  # they pad with "!"
         found = theirs(words, padding="max_length", truncation=True, max_length=77).input_ids
         assert found == known(words).ids[0]
 

@@ -377,7 +377,8 @@ def test_a_folder_of_other_sizes_is_read_by_its_configurations(layout: str, pipe
 @pytest.mark.parametrize("prefix", ["first_stage_model", "vae", ""])
 def test_an_autoencoder_alone(prefix: str) -> None:
     for rules in (ldm_vae(SD15.vae, prefix), diffusers_vae(SD15.vae, prefix)):
-        stored = stored_of(written(SD15, rules, ("encoder.", "decoder.")))
+        counters = {"model_ema.decay": torch.ones(()), "model_ema.num_updates": torch.tensor(7)}
+        stored = stored_of(written(SD15, rules, ("encoder.", "decoder.")) | counters)
         found = detect(stored)
         assert (found.kind, found.variant, found.spec) == ("autoencoder", "4 channels", None)
         assert "autoencoder alone" in found.obstacle
@@ -517,6 +518,11 @@ STRANGERS: list[tuple[dict[str, tuple[int, ...]], str, str]] = [
     ({"model.1.sub.0.RDB1.conv1.0.weight": (1,)}, "ESRGAN", "enlarges"),
     ({"model_ema.diffusion_modelinput_blocks00weight": (320, 4, 3, 3)}, "EMA", "without the model"),
     ({"head.modulation": (1,), "blocks.0.self_attn.norm_q.weight": (1,)}, "Wan", "video"),
+    (
+        {"1.weight": (64, 4, 3, 3)} | {f"3.conv.{n}.weight": (64, 64, 3, 3) for n in (0, 2, 4)},
+        "TAESD",
+        "previews",
+    ),
 ]
 
 
@@ -606,6 +612,7 @@ def test_a_model_with_a_lora_beside_it_is_still_that_model() -> None:
     ("tensors", "which"),
     [
         ({"string_to_param.*": (4, 768)}, "CLIP-L"),
+        ({"string_to_token.*": (), "string_to_param.*": (1, 768)}, "CLIP-L"),
         ({"emb_params": (2, 1024)}, "OpenCLIP-H"),
         ({"clip_l": (3, 768), "clip_g": (3, 1280)}, "CLIP-L and OpenCLIP-bigG"),
         ({"<cat-toy>": (768,)}, "CLIP-L"),

@@ -53,6 +53,19 @@ def test_everybodys_files_are_read(tmp_path: Path, name: str) -> None:
     assert open_embedding(tmp_path / name, "another").word == "another"
 
 
+def test_the_id_of_a_word_is_none_of_its_vectors(tmp_path: Path) -> None:
+    vectors = numbers(1, 32)
+    param = torch.nn.ParameterDict({"*": torch.nn.Parameter(vectors)})
+    value = {"string_to_token": {"*": torch.tensor(265)}, "string_to_param": param}
+    torch.save(value, tmp_path / "ember.pt")
+    found = open_embedding(tmp_path / "ember.pt")
+    assert (found.word, found.count) == ("ember", 1)
+    assert torch.equal(found.vectors[0], vectors)
+    torch.save({"string_to_token": {"*": torch.tensor(265)}}, tmp_path / "none.pt")
+    with pytest.raises(WeightsError, match=r"none.pt: it is no embedding: 1 tensors"):
+        open_embedding(tmp_path / "none.pt")
+
+
 def test_what_is_written_is_read_again_and_one_vector_may_be_flat(tmp_path: Path) -> None:
     vectors = (numbers(2, 32), numbers(2, 48, 1))
     for given, layout, keys in (

@@ -43,7 +43,7 @@ def test_what_was_there_is_deleted_once_the_new_name_is_on_the_disk(
     def flush(flushed: Path) -> None:
         seen.append((flushed.name, (tmp_path / "x.replaced" / "model").exists()))
 
-    monkeypatch.setattr(folder_writer, "_flush", flush)
+    monkeypatch.setattr(folder_writer, "flush", flush)
     write(path, "new")
     assert seen == [("x.part", False), (tmp_path.name, True)]
     assert (path / "model").read_text() == "new"

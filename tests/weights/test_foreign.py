@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from on_disk import (
     FAMILIES,
+    VOCAB,
     State,
     as_checkpoint,
     know_small_families,
@@ -20,6 +22,7 @@ from on_disk import (
     with_averages,
     write_checkpoint,
     write_folder,
+    write_json,
 )
 from safetensors.torch import load_file, save_file
 
@@ -28,6 +31,8 @@ from fromnoise.loading import load
 from fromnoise.nets.diffusion import UNet
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import SD15
+from fromnoise.text import Tokenizer
+from fromnoise.weights.embeddings import Embedding
 from fromnoise.weights.layouts import folder_spec
 from fromnoise.weights.model_loader import load_model
 from fromnoise.weights.native import Parts
@@ -107,14 +112,17 @@ def test_a_model_of_sd2_that_says_nothing_is_asked(tmp_path: Path, monkeypatch: 
         asked.append(unet)
         return Probe(last=1.0, middle=1.0)
 
-    monkeypatch.setattr("fromnoise.weights.foreign.probe", says_eps)
-    loaded = load_model(path, dtype=torch.float16)
+    monkeypatch.setattr("fromnoise.weights.probing.probe", says_eps)
+    loaded = load_model(path)
     assert asked == [loaded.unet]
     assert loaded.spec.prediction == "eps"
     (finding,) = (each for each in loaded.about["findings"] if each["what"] == "prediction")
     assert finding["decided"]
-    assert load_model(path, dtype=torch.float16, prediction="v").spec.prediction == "v"
+    assert load_model(path, prediction="v").spec.prediction == "v"
     assert len(asked) == 1
+    loaded = load_model(path, dtype=torch.float16)
+    assert loaded.spec.prediction == "eps"
+    assert asked[1] is not loaded.unet  # on a CPU it would calculate for minutes
 
 
 def test_a_loaded_model_draws_the_same_pictures(files: dict[str, Path], sd1: Parts) -> None:
@@ -124,6 +132,26 @@ def test_a_loaded_model_draws_the_same_pictures(files: dict[str, Path], sd1: Par
     theirs = load(files["folder"], dtype="float32")
     assert theirs("a red house", **asked).pictures == mine.pictures
     assert theirs("a blue boat", **asked).pictures != mine.pictures
+
+
+def test_words_that_were_added_to_a_folders_tokenizer_are_words(tmp_path: Path) -> None:
+    spec = small(FAMILIES["sd1"])
+    parts = small_parts(replace(spec, texts=(replace(spec.texts[0], vocab=VOCAB + 3),)))
+    folder = write_folder(parts, tmp_path / "folder")
+    plain = Tokenizer.from_json(parts.tokenizers[0])
+    quick: dict[str, Any] = {"seed": 3, "steps": 1, "width": 64, "height": 64}
+    assert load(folder, dtype="float32").tokenizers[0].encode("<cat>") == plain.encode("<cat>")
+    added = {"<cat>": VOCAB, "<cat>_1": VOCAB + 1, "<nowhere>": VOCAB + 3}
+    write_json(folder / "tokenizer" / "added_tokens.json", added)
+    pipe = load(folder, dtype="float32")
+    assert pipe.tokenizers[0].encode("a <Cat>") == [*plain.encode("a"), VOCAB, VOCAB + 1]
+    assert pipe.tokenizers[0].encode("<nowhere>") == plain.encode("<nowhere>")
+    assert pipe("a <cat>", **quick).pictures != pipe("a dog", **quick).pictures
+    (finding,) = (each for each in pipe.about["findings"] if each["what"] == "added words")
+    assert finding["value"] == "3"
+    taught = pipe.with_embeddings(Embedding("owl", (torch.zeros(1, spec.texts[0].width),)))
+    assert taught.tokenizers[0].encode("owl <cat>") == [VOCAB + 3, VOCAB, VOCAB + 1]
+    taught("an owl, a <cat>", **quick)
 
 
 def is_mapped(path: Path) -> bool:
@@ -227,7 +255,9 @@ def test_an_autoencoder_comes_from_another_file(
             path = write_checkpoint(other, tmp_path / "vae.safetensors")
         case "alone":
             alone = {n.removeprefix(VAE): tensor for n, tensor in doubled(state, VAE).items()}
-            path = write_checkpoint(alone | {"loss.logvar": torch.zeros(())}, tmp_path / "vae.ckpt")
+            counters = {"model_ema.decay": torch.ones(()), "model_ema.num_updates": torch.tensor(7)}
+            rest = counters | {"loss.logvar": torch.zeros(())}
+            path = write_checkpoint(alone | rest, tmp_path / "vae.ckpt")
         case _:
             one = load_model(write_checkpoint(other, tmp_path / "other.safetensors"))
             path = write_folder(replace(one, tokenizers=()), tmp_path / "folder") / "vae"

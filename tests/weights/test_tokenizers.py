@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from fromnoise.errors import WeightsError
 from fromnoise.specs import SD15, SD21, SDXL, ModelSpec
 from fromnoise.text import Tokenizer
+from fromnoise.weights.folder_facts import text_like
 from fromnoise.weights.stored import open_weights
 from fromnoise.weights.tokenizers import read_tokenizers
 
@@ -138,3 +140,27 @@ def test_the_short_form_is_the_vocabulary_that_we_ship() -> None:
     assert (short.merges, short.size, short.pad, short.context) == (Tokenizer.clip().merges, 49408, 0, 9)
     with pytest.raises(WeightsError, match="it needs the numbers"):
         Tokenizer.from_json({"vocabulary": "clip", "pad": 0, "context": 9, "more": 1})
+
+
+def test_added_words_go_along_where_the_text_encoder_has_rows_for_them(tmp_path: Path) -> None:
+    (text,) = SD15.texts
+    more = replace(SD15, texts=(replace(text, vocab=text.vocab + 1),))
+    added = {"<cat>": text.vocab, "<dog>": text.vocab + 1, "<|endoftext|>": text.end}
+    write_tokenizer(tmp_path / "tokenizer", clip_merges(), text.vocab)
+    write_json(tmp_path / "tokenizer" / "added_tokens.json", added)
+    assert read(tmp_path, more) == ({**CLIP, "pad": 49407, "added": {"<cat>": text.vocab}},)
+    assert read(tmp_path, SD15) == ({**CLIP, "pad": 49407},)
+    model = {"vocab": vocabulary(clip_merges(), text.vocab), "merges": clip_merges()}
+    listed = [*({"content": word, "id": number} for word, number in added.items()), {"id": 5}, None]
+    for file in (tmp_path / "tokenizer").iterdir():
+        file.unlink()
+    write_json(tmp_path / "tokenizer" / "tokenizer.json", {"model": model, "added_tokens": listed})
+    assert read(tmp_path, more) == ({**CLIP, "pad": 49407, "added": {"<cat>": text.vocab}},)
+
+
+def test_behind_clips_vocabulary_are_words_that_were_added() -> None:
+    config = {"vocab_size": 49410, "pad_token_id": 0}
+    found = text_like(config, SD15.texts[0], 36)
+    assert (found.vocab, found.end, found.pad) == (49410, 49407, 49407)
+    found = text_like({"vocab_size": 1000}, SD15.texts[0], 36)
+    assert (found.vocab, found.end, found.pad) == (1000, 999, 999)

@@ -7,8 +7,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from fromnoise.cli.commands import Group
+from fromnoise.cli.commands import DEBUG, Group
 from fromnoise.cli.faults import report
+from fromnoise.cli.screen import take_any_text, warnings_told
 from fromnoise.version import VERSION
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -52,6 +53,8 @@ class App(Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """What begins with neither a command nor our own option is a prompt, or an option of `generate`."""
+        if args[:1] == [DEBUG]:  # of every command; `main` has read it
+            args = args[1:]
         own = {*COMMANDS, *ctx.help_option_names, "--version"}
         if args and args[0] not in own:
             args = ["generate", *args]
@@ -72,10 +75,12 @@ class App(Group):
         """Run, and leave with an exit code: errors.py lists them."""
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
+        take_any_text(sys.stdout)
         try:
-            code = super().main(words, *rest, **extra)
+            with warnings_told():
+                code = super().main(words, *rest, **extra)
         except Exception as error:
-            code = report(error, debug="--debug" in words)
+            code = report(error, debug=DEBUG in words)
         sys.exit(code)
 
 

@@ -7,12 +7,13 @@ import click
 from fromnoise.errors import did_you_mean
 
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+DEBUG: Final = "--debug"
 
 
 def debug_option() -> click.Option:
     """Read by `App.main`, which catches what commands raise."""
     about = "Show the traceback of an error."
-    return click.Option(["--debug"], is_flag=True, expose_value=False, help=about)
+    return click.Option([DEBUG], is_flag=True, expose_value=False, help=about)
 
 
 class Command(click.Command):

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from fromnoise.cli.commands import Command
+from fromnoise.cli.faults import BUG, explained
 from fromnoise.cli.models import model_folders
 from fromnoise.cli.naming import check_folder
 from fromnoise.cli.screen import Screen
@@ -80,6 +81,8 @@ def checked(name: str, look: Callable[[], str]) -> Finding:
         return Finding(name, look())
     except FromNoiseError as error:
         return Finding(name, "not usable", error.message, error.hint, error.exit_code)
+    except Exception as error:  # a broken torch raises whatever it likes, and is what one looks for here
+        return Finding(name, "not usable", explained(error)[0], "install torch and fromnoise again", BUG)
 
 
 def versions() -> Iterator[str]:

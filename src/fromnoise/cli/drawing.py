@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from fromnoise.cli.models import model_folders
-from fromnoise.cli.naming import again, check_target, target
+from fromnoise.cli.naming import again, check_target, seeded, target
 from fromnoise.cli.options import MODEL_FIELDS, PLACE_FIELDS, Asked
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.sooner import check_sooner, clock_of, sooner
@@ -28,11 +28,11 @@ def draw_all(
 ) -> None:
     """Check everything that can be checked, then load the model, then draw.
 
-    `expect`: the SHA-256 of the files that drew this before, where known: "model", "refiner", "vae" …
+    `expect`: the SHA-256 (or how it begins) of the files that drew this before: "model", "refiner", "vae" …
     """
     check_sooner(asked)
-    for request in requests:
-        check_target(target(asked.out, request.prompt))
+    for request in () if asked.dry_run else requests:
+        check_target(target(asked.out, request.prompt), max(request.seeds))
     picture, mask = source(asked.image), mask_of(asked.mask)
     asked = replace(asked, adapters=requests[0].adapters)  # those of a replay are in the picture
     with screen.progress("loading"):
@@ -64,7 +64,11 @@ def changed(expect: Mapping[str, str], pipe: "Pipeline", refiner: "Pipeline | No
     """Those of the files expected that are others now, or are not there."""
     asks = {"model": pipe.digest, "refiner": refiner.digest if refiner else None, **pipe.files}
     here = {name: ask() for name, ask in asks.items() if name in expect and ask}
-    return {name: digest for name, digest in expect.items() if here.get(name) not in ("", digest)}
+    return {
+        name: digest
+        for name, digest in expect.items()
+        if (found := here.get(name)) is None or (found and not found.startswith(digest))
+    }
 
 
 def predicted(
@@ -137,7 +141,7 @@ def opened(asked: Asked, model: str | None, **special: Any) -> "Pipeline":
 
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    placing = {name: value for name in PLACE_FIELDS if (value := getattr(asked, name))}
+    placing = {name: value for name in (*PLACE_FIELDS, "batch") if (value := getattr(asked, name))}
     return load(model, folders=model_folders(), **placing, **special)
 
 
@@ -224,8 +228,7 @@ class Run:
         """Save the pictures, never one of this run over another, and tell where they are."""
         result = replace(result, enlarge=self.asked.enlarge or result.enlarge)
         for picture in result.pictures:
-            path = target(self.asked.out, request.prompt)
-            path = path.with_name(path.name.replace("{seed}", str(picture.seed)))
+            path = seeded(target(self.asked.out, request.prompt), picture.seed)
             overwrite = self.asked.force and path not in self.written
             (saved,) = replace(result, pictures=(picture,)).save(path, overwrite=overwrite)
             self.written.add(saved)

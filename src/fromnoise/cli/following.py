@@ -4,13 +4,15 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import click
 
 from fromnoise.cli.screen import Screen
 
 T = TypeVar("T")
+
+GOES_ON: Final = "the same command goes on from here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +25,10 @@ class Moment:
     notes: tuple[str, ...] = ()
 
 
-def follow(name: str, story: Iterator[T], tell: Callable[[T], Moment]) -> None:
+def follow(name: str, story: Iterator[T], tell: Callable[[T], Moment], stopped: str = GOES_ON) -> None:
     """Show how far a generator is. The first Ctrl-C stops it between two steps, a second one at once.
 
+    `stopped`: what to say of it then
     Raises: click.Abort if it was stopped; by then the generator is closed, and has saved what it saves
     """
     screen, now = Screen(), Moment(0, 1)
@@ -39,7 +42,7 @@ def follow(name: str, story: Iterator[T], tell: Callable[[T], Moment]) -> None:
                 break
     screen.say(line(name, now))
     if asked and now.done < now.of:
-        screen.say(f"{name}: stopped; the same command goes on from here")
+        screen.say(f"{name}: stopped; {stopped}")
         raise click.Abort
 
 

@@ -14,6 +14,7 @@ from fromnoise.cli.tables import columns
 from fromnoise.errors import RequestError
 from fromnoise.weights.wording import plain
 
+AGAIN: Final = "again"
 MAKERS: Final = ("model", "model_hash", "refiner", "refiner_hash", "version")
 
 
@@ -54,7 +55,7 @@ def told(png: Path) -> dict[str, Any]:
         "request": GenerateRequest.from_json(record["request"]).to_json(),
         **{name: str(record[name]) for name in MAKERS if record.get(name)},
         **{name: record[name] for name in ("loaded", "hashes") if record[name]},
-        "again": shlex.join(["fromnoise", "replay", str(png)]),
+        AGAIN: shlex.join(["fromnoise", "replay", str(png)]),
     }
 
 
@@ -62,7 +63,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The facts for people: what was left open is not shown."""
     if "request" in facts:
         yield from settings(facts)
-    for name in (*MAKERS, "text", "problem", "again"):
+    for name in (*MAKERS, "text", "problem", AGAIN):
         if name in facts:
             yield name.replace("_", " "), facts[name]
 
@@ -86,6 +87,9 @@ def settings(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def rows(name: str, value: str) -> Iterator[tuple[str, str]]:
     """One row a line, the name before the first."""
+    if name == AGAIN:  # a command works as it is or not at all
+        yield name, value
+        return
     first, *others = map(plain, value.split("\n"))
     yield plain(name), first
     yield from (("", line) for line in others)

@@ -50,9 +50,10 @@ def command(
             bar.show(number / len(entries), entry.name)
             rows.append(facts_of(entry, digests, hashing=hashing))
     shown = [row for row in rows if everything or name or row["usable"]]
-    for row in shown if as_json else []:
-        screen.record(row)
-    if not as_json and shown:
+    if as_json:
+        for row in shown:
+            screen.record(row)
+    elif shown:
         screen.text(columns([cells(row) for row in shown]))
     tell_rest(screen, rows, shown, model_folders(models_dir))
 

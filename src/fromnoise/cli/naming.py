@@ -1,8 +1,10 @@
 """What a picture's file is called, and the command that draws it again."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final, cast
@@ -12,6 +14,7 @@ from fromnoise.errors import RequestError, StorageError
 
 SLUG_WORDS, SLUG_LENGTH = 5, 48
 ARTICLES: Final = ("a", "an", "the")
+SUFFIX: Final = ".png"
 
 
 def slug(prompt: str) -> str:
@@ -24,17 +27,38 @@ def slug(prompt: str) -> str:
 
 def target(out: Path | None, prompt: str) -> Path:
     """Where pictures of this prompt go; `{seed}` in the name stands for the seed."""
-    own = f"{slug(prompt)}-{{seed}}.png"
+    own = f"{slug(prompt)}-{{seed}}{SUFFIX}"
     if out is None:
         return Path(own)
-    return out / own if out.is_dir() else out
+    return out / own if os.path.isdir(out) else out
 
 
-def check_target(path: Path) -> None:
+def seeded(path: Path, seed: int) -> Path:
+    """With the seed where the name says `{seed}`."""
+    return path.with_name(path.name.replace("{seed}", str(seed)))
+
+
+def check_target(path: Path, seed: int = 0) -> None:
     """Find out before drawing that a picture could not be written.  Raises: RequestError, StorageError"""
-    if path.suffix.lower() != ".png":
-        raise RequestError({"out": f"{path.name!r} does not end in .png"}, hint=f"try {path.stem}.png")
+    if path.name.lower() == SUFFIX:
+        raise RequestError({"out": f"{path.name!r} is an ending without a name"}, hint=f"try picture{SUFFIX}")
+    if path.suffix.lower() != SUFFIX:
+        folder = "" if path.suffix else f"; for a folder of that name: {make(path)}"
+        problem = f"{path.name!r} does not end in {SUFFIX}"
+        raise RequestError({"out": problem}, hint=f"try {path.stem}{SUFFIX}{folder}")
+    check_file(seeded(path, seed))
+
+
+def check_file(path: Path) -> None:
+    """Find out before long work that its file could not be written.  Raises: StorageError"""
     check_folder(path.parent)
+    if os.path.isdir(path):
+        raise StorageError(f"{path} is a folder", hint="name a file in it")
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}", hint="choose another name") from error
 
 
 def check_folder(folder: Path) -> None:
@@ -43,8 +67,13 @@ def check_folder(folder: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        hint = "choose another folder" if folder.exists() else f"mkdir -p {shlex.quote(str(folder))}"
+        hint = "choose another folder" if os.path.exists(folder) else make(folder)
         raise StorageError(f"cannot write into {folder}: {error.strerror}", hint=hint) from error
+
+
+def make(folder: Path) -> str:
+    """The command that makes a folder."""
+    return f"mkdir -p {shlex.quote(str(folder))}"
 
 
 def again(prompt: str, options: Mapping[str, Any]) -> str:

@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from fromnoise.checks import MAX_PICTURES
 from fromnoise.errors import RequestError
 from fromnoise.names import PRESET_NAMES, SAMPLER_NAMES, SPACING_NAMES
-from fromnoise.request import AdapterUse, GenerateRequest
+from fromnoise.request import CHECKS, AdapterUse, GenerateRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +39,7 @@ SYNONYMS: Final[Mapping[str, str]] = {
     "refiner-switch-at": "refine-from",
     "denoising-strength": "strength",
     "batch-count": "count",
+    "batch-size": "batch",
     "repeats": "count",
     "output": "out",
     "upscale": "enlarge",
@@ -232,6 +234,12 @@ OUTPUT_OPTIONS = (
         metavar="KIND",
         help="Of CUDA: what waits in the CPU's memory: none, model, blocks or auto.",
     ),
+    whole_option(
+        "--batch",
+        low=1,
+        high=MAX_PICTURES,
+        help="Pictures at a time: a CPU takes 1, which keeps the bytes of each its own; more is sooner.",
+    ),
     whole_option("--threads", low=1, help="CPU threads to use."),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object per picture, not its path."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
@@ -239,27 +247,7 @@ OUTPUT_OPTIONS = (
 )
 MODEL_FIELDS: Final = ("model", "prediction", "ema", "vae", "variant")
 PLACE_FIELDS: Final = ("device", "dtype", "engine", "memory", "offload")  # where and how it draws
-REQUEST_FIELDS: Final = (
-    "steps",
-    "guidance",
-    "negative",
-    "width",
-    "height",
-    "sampler",
-    "spacing",
-    "strength",
-    "guidance_rescale",
-    "guidance_interval",
-    "merge",
-    "reuse",
-    "image_guidance",
-    "refine_from",
-    "original_size",
-    "crop",
-    "aesthetic",
-    "zero_negative",
-    "adapters",
-)
+REQUEST_FIELDS: Final = tuple(name for name in CHECKS if name not in ("prompt", "seeds"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +295,7 @@ class Asked:
     engine: str | None
     memory: str | None
     offload: str | None
+    batch: int | None
     threads: int | None
     as_json: bool
     quiet: bool

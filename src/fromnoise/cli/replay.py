@@ -29,17 +29,21 @@ def command(png: Path, **options: Any) -> None:
     What it was drawn with beside the model is to be named again: --image FILE, and so with --mask, --refiner,
     --vae and --embedding.
     """
-    from fromnoise.images.metadata import LEFT_OUT, read_record
+    from fromnoise.images.metadata import read_record
+    from fromnoise.images.parameters import LEFT_OUT
 
     asked = Asked(**options)
+    screen = Screen(quiet=asked.quiet)
     check_sooner(asked, replays=True)
     record = read_record(png)
     changes = asked.fields() | ({"seeds": asked.seeds()} if asked.seed else {})
     request = GenerateRequest.from_json(record["request"] | spelled(changes))
     check_given(png, request, record, asked)
-    asked = loaded_alike(asked, record["loaded"])
+    loaded = dict(record["loaded"])
+    if (together := loaded.pop("batch", 1)) > 1:
+        screen.warn(f"it was drawn in a batch of {together}; its last bits may differ")
+    asked = loaded_alike(asked, loaded)
     times = asked.enlarge or shown_times(png, record["request"].get("width"))
-    screen = Screen(quiet=asked.quiet)
     if left := record[LEFT_OUT]:
         screen.warn(f"of its settings these are left out: {few(left, MOST_TOLD)}")
     draw_all([request], replace(asked, enlarge=times), screen, expect=hashes_in(record))

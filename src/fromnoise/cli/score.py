@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from fromnoise.cli.commands import Command
-from fromnoise.cli.following import Moment, follow
-from fromnoise.cli.naming import check_folder
+from fromnoise.cli.faults import name_of
+from fromnoise.cli.following import GOES_ON, Moment, follow
+from fromnoise.cli.models import model_folders
+from fromnoise.cli.naming import check_file
 from fromnoise.cli.options import FILE, ours, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError, StorageError
@@ -17,6 +20,7 @@ from fromnoise.names import WORLD_NAMES
 from fromnoise.request import GenerateRequest
 
 if TYPE_CHECKING:
+    from fromnoise.pipeline import Pipeline
     from fromnoise.score import OracleReader, Progress, Report, Tier
 
 TIERS: Final = (
@@ -28,6 +32,15 @@ REQUEST_FIELDS: Final = ("steps", "guidance", "sampler", "spacing")
 FULL: Final = {"prompts": 100, "held_out": 30, "seeds": 4, "pool": 10_000}
 QUICK: Final = {"prompts": 12, "held_out": 4, "seeds": 2, "pool": 1000}
 TO_LABEL: Final = 200
+BEGINS_ANEW: Final = "the same command begins anew; with --keep FOLDER it would go on"
+# what is read beside these two, which do something else than score
+READ: Final[Mapping[str, tuple[str, ...]]] = {
+    "labels": ("oracle",),
+    "sheet_for_labels": (
+        *("tiers", "world", "prompts", "held_out", "quick", "model", "oracle", "keep", "device", "threads"),
+        *REQUEST_FIELDS,
+    ),
+}
 
 
 @click.command(cls=Command, context_settings={"token_normalize_func": ours})
@@ -44,7 +57,7 @@ TO_LABEL: Final = 200
 @click.option("--guidance", type=float, metavar="G")
 @click.option("--sampler", metavar="NAME")
 @click.option("--spacing", metavar="NAME")
-@click.option("--model", metavar="FILE", help="Else the embedded model.")
+@click.option("--model", metavar="PATH|NAME", help="Else the embedded model.")
 @click.option("--oracle", type=FILE, metavar="FILE", help="The checker; else the embedded one.")
 @click.option("--clip", type=FILE, metavar="RUN", help="Score with the CLIP of this training run as well.")
 @click.option("--keep", type=FILE, metavar="FOLDER", help="Keep pictures there; draw only what is missing.")
@@ -57,11 +70,13 @@ TO_LABEL: Final = 200
 @whole_option("--threads", low=1, help="CPU threads to use.")
 @click.option("-o", "--out", type=FILE, metavar="FILE", help="Write the whole report there, as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON, not as a table.")
-def command(**options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, **options: Any) -> None:
     """Draw many prompts, let a checker look at the pictures, and count what it found of what was asked."""
     out: Path | None = options["out"]
+    check_read(ctx)
     if out is not None:
-        check_folder(out.parent)
+        check_file(out)
     usual = QUICK if options["quick"] else FULL
     options |= {name: usual[name] for name in usual if options[name] is None}
     screen = Screen()
@@ -72,6 +87,20 @@ def command(**options: Any) -> None:
             screen.path(path)
     else:
         tell(screen, options, out)
+
+
+def check_read(ctx: click.Context) -> None:
+    """Refuse options that nobody would read.  Raises: RequestError"""
+    for wish, read in READ.items():
+        if ctx.params[wish] is None:
+            continue
+        for parameter in ctx.command.params:
+            name = parameter.name or ""
+            is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            if is_given and name in ctx.params and name not in (wish, *read):
+                option = name_of(parameter)
+                problem = f"--{wish.replace('_', '-')} has no use for it"
+                raise RequestError({option.removeprefix("--"): problem}, hint=f"leave out {option}")
 
 
 def tell(screen: Screen, options: Mapping[str, Any], out: Path | None) -> None:
@@ -111,22 +140,15 @@ def read_report(path: Path) -> "Report":
 
 def scored(options: Mapping[str, Any], before: "Report | None" = None) -> "Report":
     """Run the whole course.  Raises: RequestError if it could not be compared with the one `before`"""
-    import torch
+    from fromnoise.cli.score_parts import beside, drawing
+    from fromnoise.score import Report, Settings, check_comparable, load_oracle, score
 
-    from fromnoise.cli.score_parts import beside, drawing, how_drawn
-    from fromnoise.loading import load
-    from fromnoise.score import Report, Settings, check_comparable, kept, load_oracle, score
-
-    request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
+    request = requested(options)
     reader = load_oracle(options["oracle"], options["device"])
-    pipe = load(options["model"], device=options["device"])
+    pipe = loaded(options)
     tiers = chosen(reader, options)
     settings = Settings(seeds_per_prompt=options["seeds"], size=pipe.spec.defaults.width)
-    draw = drawing(pipe, request)
-    if options["keep"]:
-        draw = kept(draw, options["keep"], how_drawn(pipe, request))
+    draw = drawing(pipe, request, options["keep"])
     extras = beside(pipe, request, reader, tiers, options)
     if before:  # known before hours of drawing
         check_comparable(before.stamp, extras.stamp)
@@ -139,8 +161,29 @@ def scored(options: Mapping[str, Any], before: "Report | None" = None) -> "Repor
             return Moment(looked_at, looked_at, "pictures")
         return Moment(event.done, event.of, f"{event.tier}, {event.split}, {event.source}")
 
-    follow("score", score(draw, reader, tiers, settings, extras), moment)
+    follow("score", score(draw, reader, tiers, settings, extras), moment, after_stop(options))
     return last[0]
+
+
+def requested(options: Mapping[str, Any]) -> GenerateRequest:
+    """How every picture is drawn.  Raises: RequestError"""
+    return GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
+
+
+def loaded(options: Mapping[str, Any]) -> "Pipeline":
+    """The model that draws.  Raises: as `load`"""
+    import torch
+
+    from fromnoise.loading import load
+
+    if options["threads"]:
+        torch.set_num_threads(options["threads"])
+    return load(options["model"], device=options["device"], folders=model_folders())
+
+
+def after_stop(options: Mapping[str, Any]) -> str:
+    """What the same command does if this one is stopped."""
+    return GOES_ON if options["keep"] else BEGINS_ANEW
 
 
 def chosen(reader: "OracleReader", options: Mapping[str, Any]) -> "tuple[Tier, ...]":
@@ -167,20 +210,15 @@ def sheets(options: Mapping[str, Any]) -> list[Path]:
     """Draw pictures for a person to label.  Raises: as `chosen` and `begin_labels`"""
     import torch
 
-    from fromnoise.cli.score_parts import drawing, how_drawn
-    from fromnoise.loading import load
-    from fromnoise.score import Labels, begin_labels, kept, load_oracle, save_labels, to_label
+    from fromnoise.cli.score_parts import drawing
+    from fromnoise.score import Labels, begin_labels, load_oracle, save_labels, to_label
 
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
+    request = requested(options)
     tiers = chosen(load_oracle(options["oracle"]), options)
     labels = to_label(tiers, TO_LABEL)
     begin_labels(options["sheet_for_labels"])
-    pipe = load(options["model"], device=options["device"])
-    request = GenerateRequest(prompt="", **{name: options[name] for name in REQUEST_FIELDS})
-    draw = drawing(pipe, request)
-    if options["keep"]:
-        draw = kept(draw, options["keep"], how_drawn(pipe, request))
+    pipe = loaded(options)
+    draw = drawing(pipe, request, options["keep"])
     parts: list[torch.Tensor] = []
 
     def drawn() -> Any:
@@ -188,7 +226,7 @@ def sheets(options: Mapping[str, Any]) -> list[Path]:
             parts.append(draw([label.prompt], [label.seed]))
             yield len(parts)
 
-    follow("pictures", drawn(), lambda done: Moment(done, len(labels)))
+    follow("pictures", drawn(), lambda done: Moment(done, len(labels)), after_stop(options))
     world = next(iter(tiers[0].prompts.values()))[0].scene.world
     found = Labels(pipe.model_hash, world, tuple(labels), torch.cat(parts))
     return save_labels(options["sheet_for_labels"], found)

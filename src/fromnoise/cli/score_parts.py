@@ -27,6 +27,7 @@ from fromnoise.score import (
     Tier,
     Variety,
     Witness,
+    kept,
     make_tiers,
     plans_digest,
 )
@@ -104,14 +105,19 @@ def training_scenes(world: World, count: int) -> list[Scene]:
     return [sample_scene(scene_seed(TRAINED_FROM, index), mix) for index in range(count)]
 
 
-def drawing(pipe: Pipeline, request: GenerateRequest) -> Callable[[list[str], list[int]], Tensor]:
-    """What the score asks to draw: prompts and seeds to pixels."""
+def drawing(
+    pipe: Pipeline, request: GenerateRequest, keep: Path | None = None
+) -> Callable[[list[str], list[int]], Tensor]:
+    """What the score asks to draw: prompts and seeds to pixels; only what the folder `keep` lacks.
+
+    Raises: as `how_drawn` and `kept`
+    """
 
     def draw(prompts: list[str], seeds: list[int]) -> Tensor:
         jobs = [replace(request, prompt=p, seeds=(seed,)) for p, seed in zip(prompts, seeds, strict=True)]
         return torch.cat([to_pixels(pipe(job).pictures[0]) for job in jobs])
 
-    return draw
+    return kept(draw, keep, how_drawn(pipe, request)) if keep else draw
 
 
 def rebuilding(pipe: Pipeline) -> Callable[[Tensor], Tensor]:

@@ -3,8 +3,11 @@
 import json
 import os
 import sys
+import warnings
+from codecs import lookup
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -87,6 +90,29 @@ class RichBar:
     def back(self) -> None:
         """Come back after the line."""
         self.progress.start()
+
+
+def take_any_text(stream: object) -> None:
+    """Let a stream escape what its encoding lacks, and write names of files that are no UTF-8 as they are."""
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        is_utf8 = lookup(stream.encoding).name == "utf-8"
+        stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+
+
+@contextmanager
+def warnings_told() -> Generator[None]:
+    """Tell our own warnings as we tell others, without the line of code that they come from."""
+    usual = warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, RuntimeWarning):
+            Screen().warn(str(message))
+        else:
+            usual(message, category, *where)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell
+        yield
 
 
 class Screen:

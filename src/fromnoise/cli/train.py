@@ -9,6 +9,7 @@ import click
 
 from fromnoise.cli.commands import Group
 from fromnoise.cli.following import Moment, follow
+from fromnoise.cli.models import model_folders
 from fromnoise.cli.options import FILE, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.cli.train_own import (
@@ -66,9 +67,11 @@ def command() -> None:
 def unpack(folder: Path, tiny: bool, world: str, threads: int | None, model: str | None) -> None:
     """Take a model apart into an empty RUN_FOLDER, so that its training can go on: pool, latents, unet."""
     from fromnoise.train.unpacking import unpack as take_apart
-    from fromnoise.weights.model_loader import load_model
+    from fromnoise.weights.catalogue import find_model
+    from fromnoise.weights.model_loader import EMBEDDED, load_model
 
-    take_apart(load_model(model), folder, begun(tiny, world, threads).spec)
+    source = model if model in (None, EMBEDDED) else find_model(model, model_folders())
+    take_apart(load_model(source), folder, begun(tiny, world, threads).spec)
     Screen().path(folder)
 
 

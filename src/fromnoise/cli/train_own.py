@@ -15,6 +15,7 @@ from fromnoise.cli.options import FILE, models_dir_option, whole_option
 from fromnoise.cli.screen import Screen
 from fromnoise.errors import RequestError
 from fromnoise.names import WORLD_NAMES
+from fromnoise.weights.wording import few
 
 if TYPE_CHECKING:
     from fromnoise.pipeline import Pipeline
@@ -182,17 +183,17 @@ def train(session: "Session", screen: Screen) -> None:
 
     task = session.task()
     assert session.lessons is not None
-    for name in session.lessons.too_long()[:3]:
-        screen.warn(f"the end of a caption is left out, it is too long: {name}")
+    if cut := session.lessons.too_long():
+        screen.warn(f"{len(cut):,} captions are too long, and their ends are left out: {few(cut)}")
     screen.say(f"{task.learner.count:,} numbers learn")
-    teller, began, first = Teller(), monotonic(), [-1, 0]
+    teller, began, seen = Teller(), monotonic(), list[int]()
 
     def tell(now: Any) -> Moment:
-        first[0], first[1] = now.step if first[0] < 0 else first[0], now.step
+        seen.append(now.step)
         return teller(now)
 
     follow(session.wishes.kind, session.train(task), tell)
-    if (steps := first[1] - first[0]) > 0:
+    if steps := seen[-1] - seen[0]:
         screen.say(f"{(monotonic() - began) / steps:.2f} s a step{memory()}")
     file, word = session.write(task), session.wishes.word
     if word not in ("", file.stem):
@@ -217,7 +218,7 @@ def damaged(session: "Session") -> list[str]:
     skipped = session.cache.skipped
     if not skipped:
         return []
-    named = ", ".join(f"{skip.name} ({skip.detail or skip.reason})" for skip in skipped[:3])
+    named = few([f"{skip.name} ({skip.detail or skip.reason})" for skip in skipped])
     return [f"{len(skipped):,} pictures cannot be decoded and are left out: {named}"]
 
 

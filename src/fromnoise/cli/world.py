@@ -87,15 +87,15 @@ def scenes(count: int, seed: int, world: str = "small") -> "list[Scene]":
 
 def sheet_of(shown: "list[Scene]", size: int, columns: int, screen: Screen) -> bytes:
     """The scenes in rows, as the bytes of a PNG."""
-    import torch
-
+    from fromnoise.request import Picture
     from fromnoise.train.sheet import sheet
     from fromnoise.world.render import render
 
-    parts: list[torch.Tensor] = []
+    pictures: list[Picture] = []
     for first in range(0, len(shown), AT_A_TIME):
-        parts.append(render(shown[first : first + AT_A_TIME], size).pixels)
+        rows = render(shown[first : first + AT_A_TIME], size).pixels.permute(0, 2, 3, 1).contiguous()
+        pictures += [Picture(size, size, each.numpy().tobytes()) for each in rows]
         screen.bar.show(min(1.0, (first + AT_A_TIME) / len(shown)), "drawing")
     file = BytesIO()
-    sheet(torch.cat(parts).float() / 127.5 - 1, min(columns, len(shown))).save(file, "PNG")
+    sheet(pictures, min(columns, len(shown))).save(file, "PNG")
     return file.getvalue()

@@ -71,10 +71,10 @@ class Sizes:
     def of(cls, networks: Mapping[str, nn.Module]) -> "Sizes":
         """Of a model with a network named "unet", which is what streams."""
         sizes = {name: size_of(network) for name, network in networks.items()}
-        blocks = [size_of(block) for block in blocks_of(networks["unet"])]
-        pair = max((a + b for a, b in zip(blocks, blocks[1:] + blocks[:1], strict=True)), default=0)
+        blocks = blocks_of(networks["unet"])
+        streamed = sizes["unet"] - sum(map(size_of, blocks)) + largest_pair(blocks)
         others = max((size for name, size in sizes.items() if name != "unet"), default=0)
-        return cls(sum(sizes.values()), max(sizes.values()), max(others, sizes["unet"] - sum(blocks) + pair))
+        return cls(sum(sizes.values()), max(sizes.values()), max(others, streamed))
 
 
 def planned(sizes: Sizes, work: int, free: int) -> Kind:
@@ -114,7 +114,7 @@ def blocks_of(unet: nn.Module) -> list[nn.Module]:
 def largest_pair(blocks: Sequence[nn.Module]) -> int:
     """Bytes of the two neighbours that take most; the first follows the last."""
     sizes = [size_of(block) for block in blocks]
-    return max(a + b for a, b in zip(sizes, sizes[1:] + sizes[:1], strict=True))
+    return max((a + b for a, b in zip(sizes, sizes[1:] + sizes[:1], strict=True)), default=0)
 
 
 # --- weights that come and go ---
@@ -210,7 +210,7 @@ class Offload:
     """A model's networks on a card that does not hold them all: the one that is asked is there."""
 
     def __init__(self, card: Mover, networks: Mapping[str, nn.Module], kind: Kind, work: int) -> None:
-        """`work`: bytes that drawing takes beside the weights; it may be set anew for each drawing"""
+        """`work`: bytes that drawing takes beside the weights; `expect` says it anew for each drawing"""
         self.card, self.work = card, work
         self.order = list[str]()  # those on the card, the one asked last at the end
         self.all: dict[str, Waiting | Streamed] = {
@@ -232,6 +232,12 @@ class Offload:
         """Bytes that can be had to work in, when the largest network is there and the others may be away."""
         here = sum(self.takes[name] - each.bytes() for name, each in self.all.items())
         return self.card.free() + here - max(self.takes.values())
+
+    def expect(self, work: int) -> None:
+        """Make way for so much work, now and whenever a network comes back.  Units: bytes"""
+        self.work = work
+        while self.order and self.card.free() < work:
+            self.send_away(self.order.pop(0))
 
     def ask_for(self, name: str) -> None:
         """Bring a network, and send others away, the one not asked for longest first, until it fits."""

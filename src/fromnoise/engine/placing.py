@@ -56,9 +56,9 @@ class Placing:
         return pictures_at_once(self.offload.room() if self.offload else self.card.free(), work)
 
     def expect(self, work: int) -> None:
-        """Networks that are away make way for so much work when they come back.  Units: bytes"""
+        """Networks make way for so much work.  Units: bytes"""
         if self.offload is not None:
-            self.offload.work = work
+            self.offload.expect(work)
 
 
 def check(device: torch.device, engine: str, offload: str) -> None:

@@ -109,44 +109,124 @@ def memory_of(text: str | int) -> Memory:
     raise RequestError({"memory": f"{text!r} is no amount"}, hint="give auto, low, or such as 4GB or 900MB")
 
 
-def plan(load: Load, request: FilledRequest, memory: Memory, *, picture: bool = False) -> MemoryPlan:
-    """The least that must be done for a request to fit.  `picture`: one is encoded first
+def plan(
+    load: Load, request: FilledRequest, memory: Memory, *, picture: bool = False, at_once: int = 1
+) -> MemoryPlan:
+    """The least that must be done for a request to fit, if so many pictures are drawn at a time.
 
+    `picture`: one is encoded first
     Raises: OutOfMemory that names the need, the budget and the nearest size that fits
     """
     free = available() if isinstance(memory, str) else memory
     budget = maxsize if free is None else free
-    plans = [*_plans(load, request, budget, picture, low=memory == LOW)]
+    need = Need(load, request, at_once, picture)
+    plans = [*need.plans(budget, low=memory == LOW)]
     fits = next((each for each in plans if each.peak <= budget), None)
     if fits is None:
-        raise refusal(load, request, budget, plans[-1], picture)
+        raise need.refusal(budget)
     return fits
 
 
-def _plans(
-    load: Load, request: FilledRequest, budget: int, picture: bool, *, low: bool
-) -> Iterator[MemoryPlan]:
-    """From the fastest to the smallest; if `low`, the smallest alone."""
-    least = _planned(load, request, 0 if load.shelved else _unet(load), True, picture)
-    if not low:
-        yield _planned(load, request, _unet(load), False, picture)
-        yield _planned(load, request, _unet(load), True, picture)
-    if not low and load.shelved:
-        yield _planned(load, request, max(0, int((budget - least.drawing) / HOLES)), True, picture)
-    yield least
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a drawing needs.  `at_once`: pictures at a time; `encodes`: is one encoded first?"""
 
+    load: Load
+    request: FilledRequest
+    at_once: int
+    encodes: bool
 
-def refusal(load: Load, request: FilledRequest, budget: int, least: MemoryPlan, picture: bool) -> OutOfMemory:
-    """Why a request is not drawn, and what would be."""
-    need = f"{request.width}x{request.height} pixels take {least.peak / GB:.2f} GB at least"
-    hint = "give it more memory, or take a smaller model"
-    for width, height in smaller(load.spec, request):
-        asked = replace(request, width=width, height=height)
-        kept = 0 if load.shelved else _unet(load)
-        if _planned(load, asked, kept, True, picture).peak <= budget:
-            hint = f"{width}x{height} fits"
-            break
-    return OutOfMemory(f"{need}, and there are {budget / GB:.2f} GB", hint=hint)
+    def plans(self, budget: int, *, low: bool) -> Iterator[MemoryPlan]:
+        """From the fastest to the smallest; if `low`, the smallest alone."""
+        if not low:
+            yield self.plan(_unet(self.load), sequential=False)
+            yield self.plan(_unet(self.load), sequential=True)
+        if not low and self.load.shelved:
+            yield self.plan(max(0, int((budget - self.least.drawing) / HOLES)), sequential=True)
+        yield self.least
+
+    @property
+    def least(self) -> MemoryPlan:
+        """The smallest plan."""
+        return self.plan(0 if self.load.shelved else _unet(self.load), sequential=True)
+
+    def refusal(self, budget: int) -> OutOfMemory:
+        """Why a request is not drawn, and what would be."""
+        request, several = self.request, f", {self.at_once} at a time," if self.at_once > 1 else ""
+        need = f"{request.width}x{request.height} pixels{several} take {self.least.peak / GB:.2f} GB at least"
+        return OutOfMemory(f"{need}, and there are {budget / GB:.2f} GB", hint=self.way_out(budget))
+
+    def way_out(self, budget: int) -> str:
+        """What to do instead."""
+        for fewer in range(self.at_once - 1, 0, -1):
+            if replace(self, at_once=fewer).least.peak <= budget:
+                return f"{fewer} at a time fit" if fewer > 1 else "one at a time fits"
+        for width, height in smaller(self.load.spec, self.request):
+            asked = replace(self.request, width=width, height=height)
+            if replace(self, request=asked, at_once=1).least.peak <= budget:
+                return f"{width}x{height} fits"
+        return "give it more memory, or take a smaller model"
+
+    def plan(self, room: int, *, sequential: bool) -> MemoryPlan:
+        """With so many bytes of the U-Net's weights kept at most."""
+        load, total = self.load, _unet(self.load)
+        kept = min(room, total)
+        drawing = self.resident + int(HOLES * kept) + self.activations(sequential)
+        decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + self.painting(sequential)
+        given = min(kept, max(0, decoding + int(HOLES * kept) - drawing)) if load.shelved else 0
+        return MemoryPlan(
+            sequential=sequential,
+            kept=kept,
+            given=given,
+            reading=max(self.reading, self.resident + self.maps(sequential) if self.encodes else 0),
+            drawing=drawing + (3 if room < total else 2) * self.largest,
+            decoding=decoding + int(HOLES * (kept - given)),
+            streams=total - kept,
+            returns=load.shelved,
+            number=load.packed or 1.0,
+        )
+
+    @property
+    def resident(self) -> int:
+        """What is there all the time."""
+        load = self.load
+        return RUNTIME + load.size * load.beside + (0 if load.shelved else _all(load.spec) * load.size)
+
+    @property
+    def reading(self) -> int:
+        """The texts."""
+        words = max(text.vocab * text.width for text in self.load.spec.texts)
+        return self.resident + (2 * self.load.size * words if self.load.shelved else 0)
+
+    @property
+    def largest(self) -> int:
+        """One of the U-Net's weights, while it is packed."""
+        return self.load.size * max(work.weights for work in unet_work(self.load.spec.unet, Ask(8, 8)))
+
+    def activations(self, sequential: bool) -> int:
+        """What the U-Net's layers hand on to each other."""
+        spec, asked = self.load.spec.unet, self.asked(sequential)
+        places = asked.height * asked.width * asked.pictures * asked.texts
+        maps = int(SPARE * UNET_MAPS * self.load.size * spec.base_width * places)
+        return maps + _sums(self.load, unet_work(spec, asked))
+
+    def painting(self, sequential: bool) -> int:
+        """What the decoder's layers hand on to each other."""
+        asked = self.asked(sequential)
+        sums = _sums(self.load, decoder_work(self.load.spec.vae, asked.height, asked.width))
+        return self.at_once * self.maps(sequential) + sums
+
+    def maps(self, sequential: bool) -> int:
+        """Those of the autoencoder, for one picture."""
+        vae = self.load.spec.vae
+        places = (self.request.width // vae.patch) * (self.request.height // vae.patch)
+        return int((FEWER_MAPS if sequential else VAE_MAPS) * self.load.size * vae.base_width * places)
+
+    def asked(self, sequential: bool) -> Ask:
+        """One question to the U-Net."""
+        factor = self.load.spec.vae.factor
+        texts = 1 if sequential else texts_of(self.load, self.request)
+        return Ask(self.request.height // factor, self.request.width // factor, self.at_once, texts)
 
 
 def smaller(spec: ModelSpec, request: FilledRequest) -> Iterator[tuple[int, int]]:
@@ -164,38 +244,6 @@ def texts_of(load: Load, request: FilledRequest) -> int:
     if load.spec.unet.in_channels == 2 * load.spec.vae.latent_channels:
         return TEXTS + 1
     return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
-
-
-def _planned(load: Load, request: FilledRequest, room: int, sequential: bool, picture: bool) -> MemoryPlan:
-    spec, size, total = load.spec, load.size, _unet(load)
-    latent = (request.width // spec.vae.factor) * (request.height // spec.vae.factor)
-    rows = 1 if sequential else texts_of(load, request)
-    places = (request.width // spec.vae.patch) * (request.height // spec.vae.patch)
-    maps = int((FEWER_MAPS if sequential else VAE_MAPS) * size * spec.vae.base_width * places)
-    resident = RUNTIME + size * load.beside + (0 if load.shelved else _all(spec) * size)
-    largest = (
-        (3 if room < total else 2) * size * max(work.weights for work in unet_work(spec.unet, Ask(8, 8)))
-    )
-    kept = min(room, total)
-    activations = int(SPARE * UNET_MAPS * size * spec.unet.base_width * latent * rows)
-    asked = Ask(request.height // spec.vae.factor, request.width // spec.vae.factor, texts=rows)
-    drawing = resident + int(HOLES * kept) + activations + _sums(load, unet_work(spec.unet, asked))
-    decoding = resident + int(_decoder(spec) * (load.packed or 1)) + maps
-    decoding += _sums(load, decoder_work(spec.vae, asked.height, asked.width))
-    given = min(kept, max(0, decoding + int(HOLES * kept) - drawing)) if load.shelved else 0
-    words = max(text.vocab * text.width for text in spec.texts)
-    reading = resident + (2 * size * words if load.shelved else 0)
-    return MemoryPlan(
-        sequential,
-        kept,
-        given,
-        max(reading, resident + maps if picture else 0),
-        drawing + largest,
-        decoding + int(HOLES * (kept - given)),
-        total - kept,
-        load.shelved,
-        load.packed or 1.0,
-    )
 
 
 def _sums(load: Load, works: Iterable[Work]) -> int:

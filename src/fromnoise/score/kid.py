@@ -1,12 +1,14 @@
 """KID: how far the pictures of a model are from true ones as a whole, by the features of a network."""
 
 from dataclasses import dataclass
-from math import sqrt
-from typing import cast
+from math import nan, sqrt
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
+
+LEAST: Final = 3  # scenes, so that some two are left when one is left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ def kid(
     """The unbiased squared maximum mean discrepancy under the cubic kernel (x · y / D + 1)³.
 
     `drawn_of`, `true_of`: which scene each picture is of; pairs of one scene are left out of the mean, and
-    the error is the jackknife's over scenes, for pictures of one scene are no independent witnesses
+    the error is the jackknife's over scenes, for pictures of one scene are no independent witnesses; it is
+    NaN where there are fewer than three, of which none can be left out
     Shapes: drawn (N, D), true (M, D), drawn_of (N,) and true_of (M,) integers
     Source: Bińkowski et al. 2018, sec. 4 (arXiv:1801.01401); Efron 1982 for the jackknife
     """
@@ -64,6 +67,8 @@ def _mean(sums: Tensor, counts: Tensor) -> Tensor:
 def _jackknife(within: Sums, across: Sums, other: Sums) -> float:
     """The variance that comes from the first set: what leaving out one group after the other changes."""
     (kernel, pairs), (kernel_ab, pairs_ab) = within, across
+    if len(pairs) < LEAST:
+        return nan
     inside = (kernel.sum() - 2 * kernel.sum(1)) / (pairs.sum() - 2 * pairs.sum(1))
     between = (kernel_ab.sum() - kernel_ab.sum(1)) / (pairs_ab.sum() - pairs_ab.sum(1))
     without = inside + _mean(*other) - 2 * between

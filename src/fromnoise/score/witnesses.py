@@ -59,7 +59,7 @@ class Likeness:
             drawn = (torch.cat(self.found[source]) - centre) / scale
             scenes = torch.tensor(self.shown[source])
             far = kid(drawn, (true - centre) / scale, scenes, torch.tensor([s.seed for s in self.others]))
-            value, error = THOUSANDTHS * far.value, THOUSANDTHS * far.error
+            value, error = (known(THOUSANDTHS * each) for each in (far.value, far.error))
             rows.append({"": source, "pictures": len(drawn), "KID × 1000": value, "standard error": error})
         note = (
             f"Unbiased, cubic kernel, on the checker's own features; beside {len(true)} renders of other\n"

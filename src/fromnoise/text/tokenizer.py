@@ -6,11 +6,11 @@ import os
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import regex
 
@@ -74,7 +74,8 @@ class Windows:
 class Tokenizer:
     """Byte-pair encoding as CLIP does it: any text becomes ids below `size`, and no word is unknown.
 
-    Ids:     256 bytes, 256 bytes that end a word, one per merge, unused ones up to `size`, start, end
+    Ids:     256 bytes, 256 bytes that end a word, one per merge, unused ones up to `size`, start, end.
+             Behind them may be those of `added` words, which only `TaughtTokenizer` reads
     Raises:  WeightsError for merges that nothing can have learnt, SpecError for numbers that do not fit
     Source:  Radford et al. 2021, sec. 2.4 (arXiv:2103.00020)
     """
@@ -96,6 +97,7 @@ class Tokenizer:
         self.start, self.end = self.size - 2, self.size - 1
         self.pad = self.end if pad is None else pad
         self.context = context
+        self.added: Mapping[str, int] = {}
         if self.size < needed:
             raise SpecError(f"a vocabulary of {size} is too small: bytes, merges and marks take {needed}")
         if not 0 <= self.pad < self.size:
@@ -217,7 +219,8 @@ class Tokenizer:
     def to_json(self) -> dict[str, Any]:
         """Plain lists, strings and numbers."""
         merges = [" ".join(pair) for pair in self.merges]
-        return {"size": self.size, "pad": self.pad, "context": self.context, "merges": merges}
+        plain = {"size": self.size, "pad": self.pad, "context": self.context, "merges": merges}
+        return {**plain, "added": dict(self.added)} if self.added else plain
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -226,6 +229,10 @@ class Tokenizer:
         Raises: WeightsError, SpecError
         """
         match data:
+            case {"added": dict(words), **plain}:  # pyright: ignore[reportUnknownVariableType]
+                tokenizer = cls.from_json(plain)
+                tokenizer.added = _added(cast(dict[Any, Any], words), tokenizer.size)
+                return tokenizer
             case {"vocabulary": "clip", "pad": int(pad), "context": int(context), **strange} if not strange:
                 return cls.clip(pad=pad, context=context)
             case {"size": int(size), "pad": int(pad), "context": int(context), "merges": [*lines], **strange}:
@@ -234,6 +241,14 @@ class Tokenizer:
                 return cls(_parse(lines), size=size, pad=pad, context=context)
             case _:
                 raise WeightsError("it needs the numbers size, pad and context, and the list merges")
+
+
+def _added(words: Mapping[Any, Any], size: int) -> dict[str, int]:
+    """Words and their ids behind a vocabulary of this size.  Raises: WeightsError"""
+    for word, number in words.items():
+        if not (isinstance(word, str) and isinstance(number, int) and number >= size):
+            raise WeightsError(f"the added word {word!r} has the id {number!r}, which is none from {size} on")
+    return dict(words)
 
 
 def _parse(lines: Iterable[object]) -> list[Pair]:

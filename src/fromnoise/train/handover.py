@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from warnings import warn
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +58,7 @@ def has_weights(folder: Path) -> bool:
 def handed_on(folder: Path) -> Checkpoint:
     """The weights of a finished stage, or the newest averages of an unfinished one.
 
+    Warns if a finished stage has been trained further since, and not yet to the end.
     Raises: StorageError if the stage was never trained; WeightsError if its files are damaged, or it learned
             with another encoder or tokenizer than the run's
     """
@@ -68,12 +70,25 @@ def handed_on(folder: Path) -> Checkpoint:
 
 def _handed_on(folder: Path) -> Checkpoint:
     if (folder / WEIGHTS).exists():
-        return read_checkpoint(folder / WEIGHTS)
+        done = read_checkpoint(folder / WEIGHTS)
+        step, further = done.facts.get("step", 0), _step_of_latest(folder)
+        if further > step:
+            hint = f"for newer ones, train {folder.name} to its end, or delete {WEIGHTS}"
+            problem = f"{folder} was trained further, to step {further}; its weights of step {step} are used"
+            warn(f"{problem}: {hint}", RuntimeWarning, 1)
+        return done
     if found := newest(folder):
         tensors = found.checkpoint.tensors
         return Checkpoint(under("ema", tensors) or under("model", tensors), found.checkpoint.facts)
     command = f"fromnoise train {folder.name} {folder.parent}"
     raise StorageError(f"{folder} holds no weights", hint=f"train them first: {command}")
+
+
+def _step_of_latest(folder: Path) -> int:
+    try:
+        return read_checkpoint(folder / LATEST, facts_only=True).facts.get("step", 0)
+    except WeightsError:  # damaged, or not there
+        return 0
 
 
 def encoder_mark(folder: Path) -> str:

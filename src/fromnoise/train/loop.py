@@ -14,11 +14,13 @@ from fromnoise.durable import make_folder, require_room
 from fromnoise.engine.memory import kept_memory
 from fromnoise.errors import NonFiniteError, WeightsError
 from fromnoise.train.ema import Ema
+from fromnoise.train.lock import only_one_in
 from fromnoise.train.log import Log
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.state import (
     DAMAGED,
     LATEST,
+    PREVIOUS,
     Found,
     check_learned_with,
     keep,
@@ -29,7 +31,7 @@ from fromnoise.train.state import (
 )
 
 TRUNK = "trunk.safetensors"  # the state before the learning rate fell: a longer run goes on from here
-ROOM = 2  # checkpoints that must fit on the disk: the newest, and the one being written
+APART = 20  # times as long as a save takes passes before the next: no more than a twentieth goes into saving
 
 
 def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> Iterator[Progress]:
@@ -39,11 +41,17 @@ def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> 
     the middle of a step saves nothing: what is on the disk is always the state between two steps.
 
     Raises: NonFiniteError if the numbers leave the finite range; WeightsError for another model's checkpoint;
-            StorageError if the disk is too full for checkpoints
+            StorageError if the disk is too full for checkpoints, or another process trains in the folder
     """
-    run = Run(task, recipe, folder)
-    require_room(folder, ROOM * run.size())
-    meter, log, saved = Meter(run), Log(folder), time.monotonic()
+    make_folder(folder)
+    with only_one_in(folder):
+        yield from _fit(Run(task, recipe, folder), report_every)
+
+
+def _fit(run: "Run", report_every: int) -> Iterator[Progress]:
+    recipe = run.recipe
+    require_room(run.folder, run.room())
+    meter, log, saved = Meter(run), Log(run.folder), time.monotonic()
     yield log.write(meter.progress({}, run.notes))
     try:
         with kept_memory():
@@ -55,7 +63,7 @@ def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> 
                     yield log.write(meter.progress(meter.means() | seen))
                 else:
                     yield meter.progress({})
-                if time.monotonic() - saved > recipe.save_every:
+                if time.monotonic() - saved > run.pause:
                     run.save()
                     saved = time.monotonic()
     finally:
@@ -77,6 +85,7 @@ class Run:
         )
         self.ema = Ema(task.modules, recipe.ema) if recipe.ema else None
         self.step = self.saved_step = 0
+        self.saving = 0.0  # seconds that the last save took
         self.began = 0  # where the optimiser's moments did: later, if a training goes on without them
         self.between_steps = True  # else the weights, the moments and the averages are of different moments
         self.notes: tuple[str, ...] = ()
@@ -153,6 +162,19 @@ class Run:
         copies = 4 if self.ema else 3
         return copies * sum(p.numel() * p.element_size() for p in self.parameters.values())
 
+    def room(self) -> int:
+        """Bytes that a disk must have free: a save is written beside all that are kept, before one goes."""
+        recipe, size = self.recipe, self.size()
+        has_trunk_to_come = self.step <= recipe.falls_at < recipe.steps
+        kept = [self.folder / name for name in (LATEST, PREVIOUS, *([TRUNK] if has_trunk_to_come else []))]
+        there = sum(min(size, path.stat().st_size) for path in kept if path.exists())
+        return (len(kept) + 1) * size - there
+
+    @property
+    def pause(self) -> float:
+        """Seconds from one save to the next: the recipe's, or longer where a save takes long."""
+        return self.recipe.save_every and max(self.recipe.save_every, APART * self.saving)
+
     @property
     def told(self) -> Mapping[str, Any]:
         """What the task says of what it learns from, if it says anything."""
@@ -166,8 +188,9 @@ class Run:
     def save(self) -> None:
         """Make this moment durable, unless it is already, or lies in the middle of a step."""
         if self.between_steps and self.step != self.saved_step:
+            began = time.monotonic()
             keep(self.folder, self.tensors(), self.facts())
-            self.saved_step = self.step
+            self.saved_step, self.saving = self.step, time.monotonic() - began
 
     def resume(self, found: Found) -> None:
         """Take up a checkpoint exactly.  Raises: WeightsError if it is another task's or network's"""

@@ -25,7 +25,7 @@ class Recipe:
     clip: float = 1.0
     ema: float | None = 0.08  # relative width of the average that is exported; None: the last weights
     seed: int = 0
-    save_every: float = 180.0  # seconds
+    save_every: float = 180.0  # seconds, or more where a save takes long; 0: after every step
     look_every: int = 500  # steps between validations and sample sheets
     device: str = "cpu"  # what it is trained on: "cuda", …
 

@@ -106,15 +106,16 @@ def card(folder: Path, spec: ModelSpec) -> dict[str, Any]:
 def told(folder: Path) -> dict[str, Any]:
     """What a stage's weights and log say of its training."""
     facts, log = handed_on(folder).facts, Log(folder)
-    lines = list(log.lines())
-    ended = datetime.fromtimestamp(lines[-1]["time"], UTC).date().isoformat() if lines else ""
-    figures: list[dict[str, float]] = [line["figures"] for line in lines if line["figures"]]
+    lines = list(log.lines(facts["step"]))  # it may have been trained further since
+    figured = [line for line in lines if line["figures"]]
+    ended = [datetime.fromtimestamp(line["time"], UTC).date().isoformat() for line in figured or lines]
+    figures: dict[str, float] = figured[-1]["figures"] if figured else {}
     return {
         "steps": facts["step"],
         "recipe": facts["recipe"],
-        "seconds": round(log.seconds()),
-        "until": ended,
-        "figures": {name: round(value, 4) for name, value in figures[-1].items()} if figures else {},
+        "seconds": round(log.seconds(facts["step"])),
+        "until": ended[-1] if ended else "",
+        "figures": {name: round(value, 4) for name, value in figures.items()},
     }
 
 

@@ -43,23 +43,25 @@ def write_checkpoint(
 
     Raises: StorageError if the disk is full or the folder cannot be written
     """
-    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     header = {FACTS: json.dumps(facts), DIGEST: digest(tensors)}
     make_folder(path.parent)
     with replacing(path, keep_as) as part:
         write_tensors(part, tensors, header)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Raises: WeightsError if the file is damaged or is no checkpoint."""
+def read_checkpoint(path: Path, *, facts_only: bool = False) -> Checkpoint:
+    """`facts_only`: without the tensors, whose damage is not noticed then.
+
+    Raises: WeightsError if the file is damaged or is no checkpoint
+    """
     with open_tensors(path) as file:
         header = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {} if facts_only else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         facts = cast(dict[str, Any], json.loads(header[FACTS]))
     except (KeyError, ValueError) as error:
         raise WeightsError(f"{path} is no checkpoint: its header does not say of what") from error
-    if header.get(DIGEST, found := digest(tensors)) != found:
+    if not facts_only and header.get(DIGEST, found := digest(tensors)) != found:
         raise WeightsError(f"{path} is damaged: its tensors are not those that were written")
     return Checkpoint(tensors, facts)
 
@@ -69,7 +71,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     total = sha256()
     for name in sorted(tensors):
         total.update(name.encode())
-        numbers: Any = tensors[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+        numbers: Any = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         total.update(numbers)
     return total.hexdigest()
 
@@ -89,8 +91,8 @@ def keep(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) 
     write_checkpoint(folder / LATEST, tensors, facts, keep_as=folder / PREVIOUS)
 
 
-def newest(folder: Path) -> Found | None:
-    """The newest readable checkpoint, or None if there is none at all.
+def newest(folder: Path, *, facts_only: bool = False) -> Found | None:
+    """The newest readable checkpoint, or None if there is none at all; `facts_only` as `read_checkpoint`.
 
     Raises: WeightsError if there are checkpoints but none can be read: a run never starts afresh silently
     """
@@ -98,7 +100,7 @@ def newest(folder: Path) -> Found | None:
     for path in (folder / LATEST, folder / PREVIOUS):
         if path.exists():
             try:
-                return Found(read_checkpoint(path), path, "; ".join(damage))
+                return Found(read_checkpoint(path, facts_only=facts_only), path, "; ".join(damage))
             except WeightsError as error:
                 damage.append(error.message)
     if damage:

@@ -1,16 +1,16 @@
 """safetensors with types: the one place in this room that touches its API."""
 
-import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from fromnoise.errors import WeightsError
+from fromnoise.weights.supply import pieces_of
+from fromnoise.weights.writers import Slot, write_safetensors
 
 
 class TensorFile(Protocol):
@@ -41,8 +41,11 @@ def open_tensors(path: Path) -> Generator[TensorFile]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Raises: OSError, also where safetensors has an error of its own."""
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, os.fspath(path), metadata)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    """Write one tensor after the other: no more than one is copied at a time.  Raises: OSError"""
+    slots = [Slot(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+
+    def numbers(slot: Slot) -> Iterator[memoryview]:
+        return pieces_of(tensors[slot.name].detach().cpu())
+
+    with path.open("wb") as file:
+        write_safetensors(file, slots, metadata, numbers)

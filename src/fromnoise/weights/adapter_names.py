@@ -6,6 +6,7 @@ Source: the files of kohya's sd-scripts, LyCORIS, PEFT, diffusers, OneTrainer an
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from re import compile as compile_regex
 from typing import Final, Literal, NamedTuple
 
 from fromnoise.specs import ModelSpec
@@ -96,6 +97,8 @@ def reason_against(name: str) -> str:
 
 # --- layers ---
 
+# Old diffusers named a text encoder's attention as a U-Net's: q_proj is to_q, out_proj is to_out.
+OLD_TEXT: Final = compile_regex(r"(?<=\.self_attn)\.(?:([qkv])|(out))_proj$")
 COMFY_TEXTS: Final = {768: "clip_l", 1024: "clip_h", 1280: "clip_g"}
 
 
@@ -114,8 +117,10 @@ def known_names(spec: ModelSpec, layers: Collection[str]) -> dict[str, str]:
         component = DIFFUSERS_TEXTS[place]
         starts = (f"{component}.", f"{component}.base_model.model.")
         comfy = f"text_encoders.{COMFY_TEXTS.get(text.width, '')}.transformer."
-        for ours, full in _text(layers, place):
-            for name in (full, full.removeprefix("text_model.")):  # which newer files leave out
+        for ours, theirs in _text(layers, place):
+            old = OLD_TEXT.sub(r".to_\1\2", theirs)
+            short = theirs.removeprefix("text_model.")  # which newer files leave out
+            for name in (theirs, short, old):
                 known |= {start + name: ours for start in (*starts, comfy)}
                 known |= {start + _low(name): ours for start in numbers}
     return known

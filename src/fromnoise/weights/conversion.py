@@ -34,8 +34,8 @@ from fromnoise.weights.identity import DIFFUSERS, MODEL, UNDECIDED, Identity
 from fromnoise.weights.model_converter import Plan
 from fromnoise.weights.modelspec import SPEC, described
 from fromnoise.weights.native import compare, skeleton
-from fromnoise.weights.planning import left_out, plan_for
-from fromnoise.weights.probing import ask, can_answer, is_doubtful
+from fromnoise.weights.planning import left_out, plan_for, shapes_of
+from fromnoise.weights.probing import asked, can_answer, is_doubtful
 from fromnoise.weights.retold import check_told
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.supply import Supply
@@ -190,7 +190,7 @@ def _asked(origin: Origin, tell: Tell) -> Origin:
     if not (is_doubtful(stored, identity) and can_answer(stored, identity)):
         return origin
     tell(0.0, "asking the U-Net what it predicts")
-    identity = detect(stored, probed=ask(stored, identity))
+    identity = asked(stored, identity)
     assert identity.spec is not None, "it had one before"
     return replace(origin, identity=identity, spec=replace(identity.spec, texts=origin.spec.texts))
 
@@ -216,9 +216,8 @@ def _unused(stored: Stored, identity: Identity, recipes: Plan) -> dict[str, str]
 
 def _check_whole(origin: Origin, supply: Supply) -> None:
     """Refuse a model that lacks a tensor, or has one too many.  Raises: WeightsError"""
-    blank = {slot.name: torch.empty(slot.shape, device="meta") for slot in supply.slots.values()}
-    shapes = {name: tuple(recipe(blank).shape) for name, recipe in origin.recipes.items()}
     name = origin.stored.name
+    shapes = shapes_of(origin.recipes, name, {slot.name: slot.shape for slot in supply.slots.values()})
     try:
         compare(name, shapes, skeleton(name, origin.spec, (), {}, str))
     except WeightsError as error:

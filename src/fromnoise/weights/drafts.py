@@ -37,7 +37,7 @@ from fromnoise.weights.modelspec import (
 from fromnoise.weights.native import FORMAT, HEADER, read_header
 from fromnoise.weights.state_dicts import LONGEST_FACT, LONGEST_FACT_NAME, STATE_DICT
 from fromnoise.weights.stored import Stored
-from fromnoise.weights.tokenizers import read_tokenizers
+from fromnoise.weights.tokenizers import ADDED, read_tokenizers
 from fromnoise.weights.witnesses import ALPHAS
 
 ABOUT: Final = "fromnoise.about"  # in other programs' files: what ours said beside
@@ -167,6 +167,8 @@ def draft_single_file(origin: Origin, title: str, *, prune: bool) -> Draft:
     back = plan(names, flipped(checkpoint_rules(spec.vae, layout)), source=origin.stored.name)
     recipes = compose(names, back)
     left_out = dict(origin.rest)
+    if any(text.vocab > text.end + 1 for text in spec.texts):
+        left_out[ADDED] = NO_PLACE
     if identity.layout.startswith(LDM):
         left_out = _unwanted(origin, prune)
         recipes |= {name: Recipe((name,)) for name in origin.rest if name not in left_out | recipes}

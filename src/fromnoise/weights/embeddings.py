@@ -1,6 +1,7 @@
 """Embeddings: words that a model was taught by textual inversion, as anybody's file holds them.
 
-Source: Gal et al. 2022 (arXiv:2208.01618); the files of AUTOMATIC1111, diffusers and kohya's sd-scripts
+Source: Gal et al. 2022 (arXiv:2208.01618); the files of its authors,
+AUTOMATIC1111, diffusers and kohya's sd-scripts
 """
 
 import os
@@ -26,6 +27,7 @@ EMBEDDING_LAYOUTS: Final[tuple[str, ...]] = get_args(EmbeddingLayout)
 
 ALONE: Final = "emb_params"  # kohya; AUTOMATIC1111 and ComfyUI take a lone tensor whatever its name
 A1111: Final = "string_to_param."
+TOKENS: Final = "string_to_token."  # beside it, in the files of rinongal's program: the word's id
 SEVERAL: Final = {  # of models with several text encoders: which one each is for
     "clip_l": 0,
     "clip_g": 1,
@@ -93,14 +95,19 @@ def open_embedding(path: str | os.PathLike[str], word: str | None = None) -> Emb
 
 def in_order(stored: Stored) -> list[str]:
     """The tensors of an embedding, in the order of the text encoders.  Raises: WeightsError if it is none"""
-    names = list(stored.shapes)
+    names = vectors_in(stored)
     flat = all(len(stored.shapes[name]) in (1, 2) and stored.dtypes[name].is_floating_point for name in names)
-    if flat and all(name in SEVERAL for name in names):
+    if names and flat and all(name in SEVERAL for name in names):
         return sorted(names, key=SEVERAL.__getitem__)
     if len(names) == 1 and flat and "." not in names[0].removeprefix(A1111):
         return names
-    problem = f"it is no embedding: {len(names)} tensors, first {shown(names[0])!r}"
+    problem = f"it is no embedding: {len(stored.shapes)} tensors, first {shown(next(iter(stored.shapes)))!r}"
     raise WeightsError(problem, hint="`fromnoise inspect FILE` says what it is")
+
+
+def vectors_in(stored: Stored) -> list[str]:
+    """The tensors that may be vectors of a word: ids of words are none."""
+    return [name for name in stored.shapes if not name.startswith(TOKENS)]
 
 
 def _read(stored: Stored, name: str) -> Tensor:

@@ -7,13 +7,10 @@ from fromnoise.errors import WeightsError
 from fromnoise.specs import ModelSpec
 from fromnoise.weights.detect import detect
 from fromnoise.weights.identity import OURS, Identity
-from fromnoise.weights.layouts import sift
-from fromnoise.weights.model_converter import Plan, Recipe, Rule, flipped, plan, without_rule
+from fromnoise.weights.model_converter import Recipe, Rule, flipped, plan, without_rule
 from fromnoise.weights.native import skeleton
-from fromnoise.weights.networks import find_networks, text_places
-from fromnoise.weights.planning import rules_of
+from fromnoise.weights.planning import rules_of, shapes_of, used
 from fromnoise.weights.stored import Stored
-from fromnoise.weights.structure import blank
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -45,10 +42,7 @@ def compare(stored: Stored, identity: Identity) -> Fit:
 
 
 def _compare_theirs(stored: Stored, identity: Identity) -> Fit:
-    found = find_networks(stored.shapes)
-    places = text_places(found, identity.spec)  # one of another family's text encoders has none
-    networks = tuple(network for network in found if network.room != "text" or network in places)
-    names = [name for name in sift(stored.shapes)[0] if any(network.holds(name) for network in networks)]
+    networks, names = used(stored, identity.spec)
     rules = tuple(rules_of(stored, networks, identity.spec))
     unknown = without_rule(names, rules)
     spec = identity.spec or (_spec_without(stored, unknown) if unknown else None)
@@ -67,19 +61,13 @@ def _spec_without(stored: Stored, names: Collection[str]) -> ModelSpec | None:
 
 def _compare(stored: Stored, spec: ModelSpec, rules: Sequence[Rule], names: Sequence[str]) -> Fit:
     recipes = plan(names, rules, source=stored.name) if rules else {name: Recipe((name,)) for name in names}
-    found = _shapes(stored, recipes)
+    found = shapes_of(recipes, stored.name, stored.shapes)
     wanted = _wanted(stored.name, spec, found)
     missing = _theirs([name for name in wanted if name not in found], rules)
     odd = {name for name, shape in wanted.items() if name in found and found[name] != shape}
     misshapen = [recipe.sources[0] for name, recipe in recipes.items() if name in odd]
     unknown = [recipes[name].sources[0] for name in found if name not in wanted]
     return Fit(True, tuple(unknown), tuple(missing), tuple(misshapen))
-
-
-def _shapes(stored: Stored, recipes: Plan) -> Shapes:
-    """What the recipes would make, by our names."""
-    state = blank(stored.name, stored.shapes)
-    return {target: tuple(recipe(state).shape) for target, recipe in recipes.items()}
 
 
 def _wanted(name: str, spec: ModelSpec, found: Shapes) -> Shapes:

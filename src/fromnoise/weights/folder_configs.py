@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fromnoise.errors import WeightsError
 from fromnoise.specs import ClipSpec, ModelSpec, UNetSpec, VaeSpec
+from fromnoise.weights.families import EDIT, INPAINT
 from fromnoise.weights.schedule_configs import scheduler_config
 
 Config = dict[str, Any]
@@ -18,7 +19,6 @@ SINGLE_FILE: Final = "convert to a single .safetensors file instead"
 CLIP_EPS: Final = 1e-5  # torch's default for LayerNorm
 CLIP_WIDENING: Final = 4  # of its feed-forward layers
 SIZES: Final = {"sdxl": 6, "refiner": 5}  # numbers about size and crop that enter the U-Net beside the text
-INPAINT, EDIT, DEPTH = 9, 8, 5  # channels that enter a U-Net which is shown more than noise
 
 
 # --- networks ---

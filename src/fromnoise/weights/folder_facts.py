@@ -6,12 +6,12 @@ from typing import Any, Final, cast
 
 from fromnoise.errors import WeightsError
 from fromnoise.specs import ClipSpec, Prediction, ScheduleKind, ScheduleSpec, UNetSpec, VaeSpec
+from fromnoise.weights.folders import ALONE
 from fromnoise.weights.testimony import PLAYGROUND_LEVELS, WORDS, Latents, Word
 from fromnoise.weights.wording import shown
 
 Config = Mapping[str, Any]
 Configs = Mapping[str, Config]
-ALONE: Final = "config"  # the configuration of a component without its pipeline
 
 KINDS: Final[Mapping[str, ScheduleKind]] = {
     "linear": "linear",
@@ -126,13 +126,15 @@ def vae_like(configs: Configs, like: VaeSpec) -> VaeSpec:
 def text_like(config: Config, like: ClipSpec, width: int) -> ClipSpec:
     """`like` with what the folder says of a text encoder of another width than its family's.
 
-    Its end is the last of its vocabulary, as CLIP's is: configurations name other ids.
+    Its end is the last of its vocabulary, as CLIP's is: configurations name other ids. What is behind CLIP's
+    own vocabulary are words that were added to it.
     """
     if width == like.width:
         return like
     vocab = int(_number(config, "vocab_size", like.vocab))
     pad = int(_number(config, "pad_token_id", like.pad))
     layers = int(_number(config, "num_hidden_layers", like.layers))
+    end = min(vocab, like.vocab) - 1
     last = like.final_norm  # where the final norm is applied, a folder ends with the state that is read
     return replace(
         like,
@@ -141,8 +143,8 @@ def text_like(config: Config, like: ClipSpec, width: int) -> ClipSpec:
         heads=int(_number(config, "num_attention_heads", like.heads)),
         layers=layers,
         activation="gelu" if config.get("hidden_act") == "gelu" else "quick_gelu",
-        end=vocab - 1,
-        pad=vocab - 1 if like.pad == like.end else pad if pad < vocab else 0,
+        end=end,
+        pad=end if like.pad == like.end else pad if pad < vocab else 0,
         hidden=-1 if last else like.hidden,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Final
 
-from fromnoise.durable import UNFINISHED, WAY_OUT
+from fromnoise.durable import UNFINISHED, WAY_OUT, flush
 from fromnoise.errors import StorageError
 
 REPLACED: Final = ".replaced"  # for a moment, what was there before
@@ -27,7 +27,7 @@ def replacing_folder(path: Path) -> Generator[Path]:
         part.mkdir()
         yield part
         for folder, _, _ in os.walk(part):
-            _flush(Path(folder))
+            flush(Path(folder))
         _exchange(part, path, old)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}", hint=WAY_OUT) from error
@@ -45,15 +45,6 @@ def _exchange(part: Path, path: Path, old: Path) -> None:
         with suppress(OSError):
             old.replace(path)
         raise
-    _flush(path.parent)  # before what was there is deleted
+    flush(path.parent)  # before what was there is deleted
     with suppress(OSError):
         old.replace(part)  # under that name nobody takes for a model what is left of it after a kill
-
-
-def _flush(folder: Path) -> None:
-    """Wait until a folder's names are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

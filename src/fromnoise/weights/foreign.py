@@ -19,15 +19,14 @@ from fromnoise.weights.detect import detect
 from fromnoise.weights.digests import digest_of
 from fromnoise.weights.families import TITLES
 from fromnoise.weights.identity import MODEL, OURS, Identity
+from fromnoise.weights.layouts import sift
 from fromnoise.weights.model_converter import Plan, Recipe, keep
 from fromnoise.weights.native import HEADER, Parts, compare, load_native, read_header, skeleton
 from fromnoise.weights.networks import Network, find_networks
-from fromnoise.weights.planning import plan_for
-from fromnoise.weights.probe import probe
-from fromnoise.weights.probing import is_doubtful
+from fromnoise.weights.planning import plan_for, shapes_of
+from fromnoise.weights.probing import asked, is_doubtful
 from fromnoise.weights.shelved import Shelved
 from fromnoise.weights.stored import Stored, open_weights
-from fromnoise.weights.structure import blank
 from fromnoise.weights.supply import Supply
 from fromnoise.weights.tokenizers import read_tokenizers
 from fromnoise.weights.wording import shown
@@ -61,7 +60,7 @@ def load_weights(
         identity = detect(whole, prediction=prediction)
         parts = _skeleton(whole, identity, separate)
         recipes = plan_for(whole, identity, ema)
-        compare(_titled(stored, identity), _shapes(whole, recipes), parts)
+        compare(_titled(stored, identity), shapes_of(recipes, whole.name, whole.shapes), parts)
         supply = Supply(files=files)
         supply.add(stored)
         if separate:
@@ -69,7 +68,7 @@ def load_weights(
         reader = Reader(whole, supply, device, dtype, shelved and device.type == "cpu")
         reader.fill(parts, recipes)
         if is_doubtful(whole, identity):
-            identity = detect(whole, probed=probe(parts.unet))
+            identity = asked(whole, identity, parts.unet)
             parts = replace(parts, spec=identity.spec, about={**parts.about, **_about(identity)})
         if reader.shelved:  # the files stay open as long as a tensor is in them
             finalize(reader, files.pop_all().close).atexit = False
@@ -105,12 +104,6 @@ def _about(identity: Identity) -> dict[str, Any]:
     }
 
 
-def _shapes(stored: Stored, recipes: Plan) -> dict[str, tuple[int, ...]]:
-    """What the recipes will make, found without reading."""
-    tensors = blank(stored.name, stored.shapes)
-    return {target: tuple(recipe(tensors).shape) for target, recipe in recipes.items()}
-
-
 # --- an autoencoder of its own ---
 
 
@@ -128,7 +121,8 @@ def with_vae(stored: Stored, separate: Stored) -> Stored:
         problem = f"{separate.name} holds {len(others) or 'no'} autoencoders, where one is needed"
         raise WeightsError(problem, hint="`fromnoise inspect FILE` says what it is")
     origins = {name: (stored, name) for name in stored.shapes if not any(vae.holds(name) for vae in own)}
-    origins |= {SEPARATE + name: (separate, name) for name in separate.shapes if others[0].holds(name)}
+    names, _ = sift(separate.shapes)  # the place of a lone one is everywhere
+    origins |= {SEPARATE + name: (separate, name) for name in names if others[0].holds(name)}
 
     def fetch(name: str) -> Tensor:
         origin, inner = origins[name]

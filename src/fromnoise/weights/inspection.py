@@ -16,13 +16,13 @@ from fromnoise.weights.digests import SHORT
 from fromnoise.weights.finite import Broken, find_broken
 from fromnoise.weights.fitting import Fit, compare
 from fromnoise.weights.identity import OURS, Identity
-from fromnoise.weights.layouts import ema_name, sift
+from fromnoise.weights.layouts import EMA, ema_name, sift
 from fromnoise.weights.native import HEADER
 from fromnoise.weights.networks import find_networks
 from fromnoise.weights.planning import left_out
 from fromnoise.weights.probe import Probe
 from fromnoise.weights.probing import ask, can_answer
-from fromnoise.weights.remarks import CLIPS
+from fromnoise.weights.remarks import CLIPS, TITLES
 from fromnoise.weights.stored import Stored, open_weights
 from fromnoise.weights.suspects import Suspect, names_in, suspects
 from fromnoise.weights.wording import shown
@@ -30,9 +30,8 @@ from fromnoise.weights.wording import shown
 FIRST: Final = 3  # that are named of the tensors left out for one reason
 LONGEST_TEXT: Final = 1_000  # letters of a value of the metadata
 CHUNK: Final = 4 << 20  # bytes
-TITLES: Final = {"unet": "U-Net", "vae": "autoencoder", "text": "text encoder"}
 OUR_TITLES: Final = {"unet": "U-Net", "encoder": "encoder", "decoder": "decoder", "texts": "text encoder"}
-AVERAGES, COUNTERS = "model_ema.", ("model_ema.decay", "model_ema.num_updates")
+COUNTERS: Final = (f"{EMA}decay", f"{EMA}num_updates")
 
 Progress = Callable[[float, str], None]  # how much is done, 0 to 1, and what is going on
 
@@ -251,7 +250,7 @@ def _dtypes(stored: Stored) -> dict[str, Amount]:
 
 
 def _averages(stored: Stored) -> Averages:
-    held = [name for name in stored.shapes if name.startswith(AVERAGES) and name not in COUNTERS]
+    held = [name for name in stored.shapes if name.startswith(EMA) and name not in COUNTERS]
     unets = [network for network in find_networks(stored.shapes) if network.room == "unet"]
     names = [name for name in sift(stored.shapes)[0] if any(unet.holds(name) for unet in unets)]
     lacking = [name for name in names if ema_name(name) not in stored.shapes]

@@ -66,6 +66,7 @@ def _as_last(text: ClipSpec) -> ClipSpec:
 
 RECOMPUTED, TRAINING = "the schedule, computed from its definition", "only training needs it"
 MARKER = "a marker: its presence says how the model was trained"
+EMA: Final = "model_ema."  # before the names of running averages
 JUNK: Final[Mapping[str, str]] = {  # pattern -> why it is left out
     "*.position_ids": "counts 0, 1, 2, …",
     "*.attn_mask": "the causal mask, computed",
@@ -89,7 +90,7 @@ JUNK: Final[Mapping[str, str]] = {  # pattern -> why it is left out
     "loss.*": TRAINING,
     "*.loss.*": TRAINING,
     "embedding_manager*": "left over from textual inversion",
-    "model_ema.*": "the running average of the U-Net's weights: a second copy",
+    f"{EMA}*": "the running average of the U-Net's weights: a second copy",
     "control_model.*": "a ControlNet",
     "depth_model.*": "the network that estimates depth",
     "v_pred": MARKER,
@@ -116,7 +117,7 @@ def _junk_pattern() -> Pattern[str]:
 
 def ema_name(name: str) -> str:
     """Under which name a checkpoint keeps the running average of this tensor of the U-Net."""
-    return "model_ema." + name.removeprefix("model.").replace(".", "")
+    return EMA + name.removeprefix("model.").replace(".", "")
 
 
 def averaged(recipes: Plan, names: Collection[str]) -> Plan:

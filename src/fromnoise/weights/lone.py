@@ -6,6 +6,7 @@ from typing import Final
 from fromnoise.errors import WeightsError
 from fromnoise.weights.adapter_findings import findings
 from fromnoise.weights.adapter_names import read_name
+from fromnoise.weights.embeddings import A1111, vectors_in
 from fromnoise.weights.families import UPSCALER
 from fromnoise.weights.identity import DIFFUSERS, Finding, Identity
 from fromnoise.weights.networks import Network
@@ -30,6 +31,8 @@ EMBEDDING_MARKS: Final = ("string_to_param", "emb_params", "clip_l", "clip_g")
 VOWELS: Final = "AEIOaeio"
 NAME_IT: Final = "use it beside a model: `--embedding FILE`, and its name in the prompt"
 USE_BESIDE: Final = "use it beside a model: `--lora FILE`, or `--lora FILE:SCALE`"
+# What networks of use have with them: CLIP's text half the other half, an autoencoder counters of averages.
+BESIDE_NETWORKS: Final = ("image encoder", "EMA")
 MOST_EMBEDDINGS, FIRST = 8, 3  # tensors in a file of embeddings; names that are shown
 READ_BY: Final = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # width of the texts that a U-Net reads
 
@@ -43,8 +46,8 @@ def identify_stranger(stored: Stored, networks: Sequence[Network]) -> Identity |
         if way := find_lora(names):
             return _lora(stored, names, way)
         found = find_stranger(names, PARTS)
-        if found and (found[0].kind == "image encoder" and networks):
-            found = None  # CLIP whole: its text half is of use
+        if found and found[0].kind in BESIDE_NETWORKS and networks:
+            found = None
     if not found and any(_channels(stored, unet) == UPSCALER for unet in unets):
         obstacle = "it enlarges pictures fourfold: its U-Net is shown a small picture beside the noise"
         return Identity("x4 upscaler", "", "", "", None, obstacle=obstacle, hint=SUPPORTED)
@@ -130,19 +133,21 @@ def _autoencoder(stored: Stored, vae: Network, layout: str) -> Identity:
 
 def _embedding(stored: Stored) -> Identity | None:
     """Textual inversion: a few vectors as wide as the words of a text encoder."""
-    widths = {shape[-1] if shape else 0 for shape in stored.shapes.values()}
-    flat = all(len(shape) in (1, 2) for shape in stored.shapes.values())
-    plain = all("." not in name.removeprefix("string_to_param.") for name in stored.shapes)
-    marked = plain and any(name.startswith(EMBEDDING_MARKS) for name in stored.shapes)
+    names = vectors_in(stored)
+    shapes = [stored.shapes[name] for name in names]
+    widths = {shape[-1] if shape else 0 for shape in shapes}
+    flat = all(len(shape) in (1, 2) for shape in shapes)
+    plain = all("." not in name.removeprefix(A1111) for name in names)
+    marked = plain and any(name.startswith(EMBEDDING_MARKS) for name in names)
     if (
-        len(stored.shapes) > MOST_EMBEDDINGS
+        not 1 <= len(names) <= MOST_EMBEDDINGS
         or not flat
         or not plain
         or not (marked or widths <= CLIPS.keys())
     ):
         return None
     which = " and ".join(CLIPS.get(width, f"a text encoder {width} wide") for width in sorted(widths))
-    proof = (Finding("kind", "embedding", f"{shown(next(iter(stored.shapes)))!r} is as wide as {which}"),)
+    proof = (Finding("kind", "embedding", f"{shown(names[0])!r} is as wide as {which}"),)
     obstacle = f"it is an embedding (textual inversion): new words for {which}"
     return Identity("embedding", "", which, "", None, proof, obstacle, NAME_IT)
 

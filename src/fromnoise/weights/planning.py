@@ -21,7 +21,7 @@ from fromnoise.weights.layouts import averaged, ema_name, sift
 from fromnoise.weights.model_converter import Plan, Recipe, Rule, plan
 from fromnoise.weights.networks import Network, find_networks, text_places
 from fromnoise.weights.stored import Stored
-from fromnoise.weights.structure import read_unet, read_vae
+from fromnoise.weights.structure import Shapes, blank, read_unet, read_vae
 from fromnoise.weights.wording import shown
 
 ROOMS: Final = {"unet": (UNET,), "vae": (ENCODER, DECODER)}
@@ -38,9 +38,7 @@ def plan_for(stored: Stored, identity: Identity, ema: bool = False) -> Plan:
     if identity.layout == OURS:
         recipes = {name: Recipe((name,)) for name in stored.shapes}
     else:
-        networks = _used(stored, identity)
-        names, _ = sift(stored.shapes)
-        names = [name for name in names if any(network.holds(name) for network in networks)]
+        networks, names = used(stored, identity.spec)
         rules = tuple(rules_of(stored, networks, identity.spec))
         if not rules:
             raise WeightsError(identity.obstacle or f"{stored.name} holds no network", hint=identity.hint)
@@ -53,16 +51,23 @@ def left_out(stored: Stored, identity: Identity) -> dict[str, str]:
     if identity.layout == OURS:
         return {}
     names, dropped = sift(stored.shapes)
-    networks = _used(stored, identity)
-    strays = {name: ELSEWHERE for name in names if not any(network.holds(name) for network in networks)}
-    return dropped | strays
+    held = set(used(stored, identity.spec)[1])
+    return dropped | {name: ELSEWHERE for name in names if name not in held}
 
 
-def _used(stored: Stored, identity: Identity) -> tuple[Network, ...]:
-    """The networks of the file that are the model's: not the text encoder of another family."""
-    networks = find_networks(stored.shapes)
-    places = text_places(networks, identity.spec)
-    return tuple(network for network in networks if network.room != "text" or network in places)
+def used(stored: Stored, spec: ModelSpec | None) -> tuple[tuple[Network, ...], list[str]]:
+    """The networks of the file that are the model's, not another family's text encoder; their tensors."""
+    found = find_networks(stored.shapes)
+    places = text_places(found, spec)
+    networks = tuple(network for network in found if network.room != "text" or network in places)
+    names, _ = sift(stored.shapes)
+    return networks, [name for name in names if any(network.holds(name) for network in networks)]
+
+
+def shapes_of(recipes: Plan, what: str, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """What the recipes will make of tensors of these shapes, found without reading."""
+    tensors = blank(what, shapes)
+    return {target: tuple(recipe(tensors).shape) for target, recipe in recipes.items()}
 
 
 def rules_of(stored: Stored, networks: tuple[Network, ...], spec: ModelSpec | None) -> Iterator[Rule]:

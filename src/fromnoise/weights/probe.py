@@ -13,13 +13,14 @@ from torch import Tensor
 
 from fromnoise.nets.diffusion import UNet
 from fromnoise.specs import Prediction
+from fromnoise.weights.families import INPAINT
 
 # Time, and sqrt(1 - alpha_bar) there; a zero-terminal schedule is close to it at both.
 LAST, LAST_NOISE = 999, 1.0
 MIDDLE, MIDDLE_NOISE = 500, 0.851
 MIDDLE_SIGNAL: Final = 0.526  # sqrt(alpha_bar): the share of the noise that a perfect v says there
 SIDE, PICTURES, SEED, TOKENS = 16, 2, 0, 77
-LATENTS, INPAINT = 4, 9  # channels: of noise; of noise, mask and picture
+LATENTS: Final = 4  # channels of noise
 
 SAYS, SILENT = 0.7, 0.3  # the share of the noise that counts as said, and as not said at all
 SAYS_V: Final = MIDDLE_SIGNAL / 2

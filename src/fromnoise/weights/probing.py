@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.nets.diffusion import UNet
+from fromnoise.weights.detect import detect
 from fromnoise.weights.identity import OURS, Identity
 from fromnoise.weights.key_rules import UNET
 from fromnoise.weights.layouts import sift
@@ -47,6 +48,21 @@ def can_answer(stored: Stored, identity: Identity) -> bool:
     return len(unets) == 1 and all(stored.dtypes[name].is_floating_point for name in names)
 
 
+def asked(stored: Stored, identity: Identity, unet: UNet | None = None) -> Identity:
+    """The identity with what a U-Net that can answer says; `unet`: itself, where it is built already.
+
+    Raises: WeightsError if it has tensors of no rule
+    """
+    if unet is None or _is_slow(next(unet.parameters())):
+        return detect(stored, probed=ask(stored, identity))
+    return detect(stored, probed=probe(unet))
+
+
+def _is_slow(weight: Tensor) -> bool:
+    """On a CPU, float16 takes a hundred times as long as float32."""
+    return (weight.device.type, weight.dtype) == ("cpu", torch.float16)
+
+
 def ask(stored: Stored, identity: Identity) -> Probe:
     """What a U-Net that can answer says of noise: a few seconds, and a layer's memory where it is mapped.
 
@@ -67,10 +83,7 @@ def ask(stored: Stored, identity: Identity) -> Probe:
 
 
 def _widen(layer: nn.Module) -> None:
-    """Let a layer compute in float32, from copies of its numbers that last as long as its turn.
-
-    On a CPU, float16 takes a hundred times as long.
-    """
+    """Let a layer compute in float32, from copies of its numbers that last as long as its turn."""
     kept = list[Tensor]()
 
     def before(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

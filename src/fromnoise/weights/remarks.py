@@ -6,15 +6,17 @@ from typing import Final
 
 from fromnoise.specs import ModelSpec
 from fromnoise.weights.identity import Finding
+from fromnoise.weights.layouts import EMA
 from fromnoise.weights.modelspec import PREFIX
 from fromnoise.weights.networks import Network
 from fromnoise.weights.stored import Stored
+from fromnoise.weights.tokenizers import ADDED
 from fromnoise.weights.wording import shown
 
-EMA: Final = "model_ema."
 MANY: Final = 100  # tensors; fewer are the bookkeeping of averages that are not there
 TITLES: Final[Mapping[str, str]] = {"unet": "U-Net", "vae": "autoencoder", "text": "text encoder"}
 CLIPS: Final[Mapping[int, str]] = {768: "CLIP-L", 1024: "OpenCLIP-H", 1280: "OpenCLIP-bigG"}
+NAMELESS: Final = "a single file does not name them, so they are not used"
 # Distilled to draw in few steps: words that say so in a title. The names of files are not believed.
 FEW_STEPS: Final = compile_regex(r"(?i)(?<![a-z])(turbo|lightning|lcm|hyper|dmd2?)(?![a-z])")
 SAYS_SO: Final = (f"{PREFIX}title", f"{PREFIX}architecture", f"{PREFIX}description")
@@ -34,6 +36,10 @@ def remarks(stored: Stored, networks: Sequence[Network], spec: ModelSpec) -> Ite
     if count := sum(name.startswith(EMA) for name in stored.shapes):
         averages = f"{count} tensors" if count > MANY else "none"
         yield Finding("EMA", averages, f"names that begin with {EMA}")
+    for count in (text.vocab - text.end - 1 for text in spec.texts):
+        if count:
+            named = f"its tokenizer's {ADDED} names them" if stored.container == "folder" else NAMELESS
+            yield Finding("added words", str(count), f"rows behind the vocabulary; {named}")
     if spec.unet.guidance_width:
         width = f"an embedding of the guidance scale, {spec.unet.guidance_width} wide"
         yield Finding("few steps", "LCM", f"{width}: draw with about 4 steps and no negative prompt")

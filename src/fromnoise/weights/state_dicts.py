@@ -88,9 +88,17 @@ def sort_out(value: Any) -> Held:
     if not isinstance(_parameters(value), dict):
         raise WeightsError("holds no tensors by name", hint="save the state_dict of a model")
     held.visit((), value)
+    if not held.tensors and _is_hypernetwork(value):
+        raise WeightsError("is a hypernetwork, which is not read", hint="draw without it")
     if not held.tensors:
         raise WeightsError("holds no tensors by name", hint="save the state_dict of a model")
     return held
+
+
+def _is_hypernetwork(value: Any) -> bool:
+    """AUTOMATIC1111's: under each width of a text's tokens, two networks."""
+    table = cast(Mapping[Any, Any], _parameters(value))
+    return any(isinstance(key, int) and isinstance(pair, tuple) for key, pair in table.items())
 
 
 def _wrapping(value: Any) -> str:

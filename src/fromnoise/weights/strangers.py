@@ -105,6 +105,7 @@ PARTS: Final = (
     Stranger("ESRGAN", ("RRDB_trunk.0",), "a network that enlarges pictures"),
     Stranger("ESRGAN", ("model.1.sub.0",), "a network that enlarges pictures"),
     Stranger("EMA", ("model_ema",), "the running averages of a model, without the model", WHOLE),
+    Stranger("TAESD", ("3.conv.0", "3.conv.2", "3.conv.4"), "a small autoencoder for previews"),
 )
 
 LORA_WAYS: Final[Mapping[str, tuple[str, ...]]] = {  # parts of names, anywhere

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fromnoise.specs import ClipSpec
-from fromnoise.weights.tokenizers import MERGES, VOCABULARY
+from fromnoise.weights.tokenizers import ADDED, FAST, MERGES, VOCABULARY
 
 Json = Mapping[str, Any]
 # what `Tokenizer.from_json` takes -> the id of every symbol, start and end included, and the merges
 Spell = Callable[[Json], tuple[Mapping[str, int], Sequence[tuple[str, str]]]]
 
 CONFIG, MARKS = "tokenizer_config.json", "special_tokens_map.json"
-FILES: Final = (VOCABULARY, MERGES, CONFIG, MARKS, "tokenizer.json")
+FILES: Final = (VOCABULARY, MERGES, ADDED, CONFIG, MARKS, FAST)
 HEAD: Final = "#version: 0.2"  # of merges.txt; transformers skips the first line
 
 
@@ -43,6 +43,7 @@ def tokenizer_files(tokenizer: Json, text: ClipSpec, spell: Spell) -> dict[str, 
         MERGES: "\n".join([HEAD, *(" ".join(pair) for pair in merges), ""]),
         CONFIG: as_json(about),
         MARKS: as_json(marks),
+        **({ADDED: as_json(tokenizer["added"])} if "added" in tokenizer else {}),
     }
 
 

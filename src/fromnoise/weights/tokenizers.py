@@ -1,6 +1,6 @@
 """The vocabularies of a model's text encoders, as `Tokenizer.from_json` takes them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, cast
@@ -15,6 +15,7 @@ from fromnoise.weights.stored import Stored
 Json = dict[str, Any]
 
 VOCABULARY, MERGES, FAST = "vocab.json", "merges.txt", "tokenizer.json"
+ADDED: Final = "added_tokens.json"  # words behind the vocabulary, such as those of textual inversion
 START, END = "<|startoftext|>", "<|endoftext|>"
 BYTES: Final = 2 * 256  # ids before those of the merges: every byte, and every byte that ends a word
 LARGEST: Final = 16 << 20  # bytes of a file that is read; CLIP's are under 4 MB
@@ -40,20 +41,25 @@ def read_tokenizers(stored: Stored, spec: ModelSpec) -> tuple[Json, ...]:
 
 
 def _of(stored: Stored, component: str, text: ClipSpec) -> Json:
-    folder = stored.path / component.replace("text_encoder", "tokenizer")
+    root, folder = stored.path, stored.path / component.replace("text_encoder", "tokenizer")
     try:
         if (folder / FAST).is_file() and not (folder / MERGES).is_file():
-            ids, merges = _fast(stored.path, folder)
+            ids, merges, added = _fast(root, folder)
         elif (folder / MERGES).is_file():
-            ids, merges = _slow(stored.path, folder)
+            ids, merges = _slow(root, folder)
+            file = folder / ADDED
+            added = read_json(root, file, LARGEST, check=False) if file.is_file() else {}
         else:
             return clip_vocabulary(text)
+        rows = range(len(ids), text.vocab)  # of the text encoder, behind those of the vocabulary
+        words = {word: number for word, number in added.items() if number in rows}
+        beside = {"added": words} if words else {}
         if sha256("\n".join(merges).encode()).hexdigest() == CLIP_MERGES:
-            return clip_vocabulary(text)
+            return clip_vocabulary(text) | beside
         _check(ids, merges)
     except WeightsError as error:
         raise WeightsError(f"{stored.name}: {folder.name}: {error.message}", hint=error.hint) from error
-    return {"size": len(ids), "pad": text.pad, "context": text.context, "merges": merges}
+    return {"size": len(ids), "pad": text.pad, "context": text.context, "merges": merges, **beside}
 
 
 def _slow(root: Path, folder: Path) -> tuple[Json, list[str]]:
@@ -71,14 +77,26 @@ def _slow(root: Path, folder: Path) -> tuple[Json, list[str]]:
     return ids, lines[: len(ids) - BYTES - 2]  # OpenAI's file goes on with merges that CLIP does not use
 
 
-def _fast(root: Path, folder: Path) -> tuple[Json, list[str]]:
+def _fast(root: Path, folder: Path) -> tuple[Json, list[str], Json]:
     """One file, with everything in it."""
-    match read_json(root, folder / FAST, LARGEST, check=False).get("model"):
+    whole = read_json(root, folder / FAST, LARGEST, check=False)
+    match whole.get("model"):
         case {"vocab": dict() as ids, "merges": list() as merges}:  # pyright: ignore[reportUnknownVariableType]
             pairs = cast(Sequence[str | Sequence[str]], merges)
-            return cast(Json, ids), [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
+            lines = [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
+            return cast(Json, ids), lines, dict(_listed(whole.get("added_tokens")))
         case _:
             raise WeightsError(f"{FAST} holds no merges of byte pairs")
+
+
+def _listed(entries: Any) -> Iterator[tuple[str, Any]]:
+    """Words that were added, and their ids."""
+    for entry in cast(list[Any], entries) if isinstance(entries, list) else ():
+        match entry:
+            case {"content": str(word), "id": int(number)}:
+                yield word, number
+            case _:
+                pass
 
 
 def _check(ids: Mapping[str, Any], merges: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from fromnoise.train.pictures import FrozenText
 from fromnoise.train.pictures.live_text import LiveText
 from fromnoise.train.state import generator
 from fromnoise.train.unet import start_quietly
+from fromnoise.weights.embeddings import MOST
 
 Read = Callable[[Sequence[str], Sequence[Facts]], Conditioning]
 
@@ -25,6 +26,7 @@ LAYERS: Final[Mapping[str, tuple[str, ...]]] = {
     "transformer": TRANSFORMER,
     "all": (*TRANSFORMER, *CONVOLUTION),
 }
+ENDS: Final = 2  # of a text's tokens: its start and its end
 BEGUN: Final = 31  # what the generators are for
 SPREAD: Final = 0.01  # of the average length of a token's vector: so much do a word's vectors differ at first
 
@@ -88,7 +90,10 @@ class Factors(nn.Module):
 
 
 def embedding_learner(pipe: Pipeline, wishes: Wishes) -> Learner:
-    """The vectors of one new word.  Raises: RequestError for what cannot be a word"""
+    """The vectors of one new word.  Raises: RequestError for what cannot be a word, or fits into no text"""
+    room = min(MOST, *(text.context - ENDS for text in pipe.spec.texts))
+    if wishes.vectors > room:
+        raise RequestError({"vectors": f"{wishes.vectors} are more than a text has room for, {room}"})
     word = Word(pipe.reader, wishes)
     pipe.unet.requires_grad_(False)
     taught = replace(pipe, reader=pipe.reader.taught({wishes.word: word.vectors}))

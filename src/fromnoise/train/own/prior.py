@@ -16,6 +16,7 @@ from fromnoise.durable import make_folder, replacing
 from fromnoise.errors import RequestError
 from fromnoise.images.pixels import to_image, to_pictures
 from fromnoise.pipeline import Pipeline
+from fromnoise.train.lock import only_one_in
 from fromnoise.train.own.drawing import draw
 from fromnoise.train.pictures import Example, open_pictures
 from fromnoise.world import caption, sample_scene, scene_seed
@@ -46,12 +47,28 @@ def draw_prior(
     size: tuple[int, int],
     precision: AbstractContextManager[Any],
 ) -> Iterator[int]:
-    """Draw what is not there yet, a caption beside each; yields how many there are.  Raises: StorageError"""
+    """Draw what is not there yet, a caption beside each; yields how many there are.
+
+    Raises: StorageError, also if another process draws into the folder
+    """
     make_folder(folder)
+    with only_one_in(folder):
+        yield from _draw_missing(pipe, folder, prompts, size, precision)
+
+
+def _draw_missing(
+    pipe: Pipeline,
+    folder: Path,
+    prompts: Sequence[str],
+    size: tuple[int, int],
+    precision: AbstractContextManager[Any],
+) -> Iterator[int]:
     whose = PngInfo()
     whose.add_text(MODEL_HASH, pipe.model_hash)
     wanted = [k for k in range(len(prompts)) if not _is_there(folder, k, prompts[k], pipe.model_hash)]
     there, several = len(prompts) - len(wanted), max(1, AT_ONCE // (size[0] * size[1]))
+    if not wanted:
+        yield there
     for at in range(0, len(wanted), several):
         some = wanted[at : at + several]
         with precision:

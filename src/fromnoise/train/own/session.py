@@ -34,6 +34,7 @@ from fromnoise.train.pictures import (
     open_pictures,
     take_census,
 )
+from fromnoise.train.pictures.lessons import check_held_out
 from fromnoise.train.recipe import Progress, Recipe
 from fromnoise.train.state import newest
 
@@ -83,6 +84,8 @@ class Session:
             raise RequestError({"min_snr": problem}, hint="leave --min-snr out")
         if wishes.kind == "unet":
             form_of(wishes, pipe.spec)  # refuses what could not be written in the end
+        if wishes.kind == "embedding":
+            embedding_learner(pipe, wishes)  # refuses what cannot be learned
         self.pictures, self.out, self.pipe, self.wishes = (
             open_pictures(pictures, caption=wishes.caption, file_names=wishes.file_names),
             out,
@@ -141,6 +144,7 @@ class Session:
         held_out = wishes.held_out
         if held_out is None:
             held_out = min(MOST_HELD_OUT, len(self.examples) // HELD_OUT_EACH)
+        check_held_out(held_out, len(self.examples) + len(self.prior))
         return Recipe(
             steps=steps,
             batch=wishes.batch or BATCHES[which],
@@ -156,7 +160,7 @@ class Session:
 
     def _before(self) -> Mapping[str, Any]:
         """What the folder's checkpoint says of itself.  Raises: WeightsError if it is another training's"""
-        found = newest(self.out)
+        found = newest(self.out, facts_only=True)
         if not found:
             return {}
         before = found.checkpoint.facts

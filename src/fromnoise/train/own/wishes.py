@@ -14,6 +14,17 @@ FORMATS: Final = {  # what each kind may be written as, the usual one first
     "lora": ("kohya", "peft"),
     "embedding": ("kohya", "diffusers"),
 }
+LEAST: Final = {
+    "steps": 1,
+    "batch": 1,
+    "rank": 1,
+    "vectors": 1,
+    "prior": 0,
+    "size": 8,
+    "keep": 0,
+    "held_out": 0,
+    "sample_every": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +67,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         problems: dict[str, str] = {}
-        for name, low in (("steps", 1), ("batch", 1), ("rank", 1), ("vectors", 1), ("prior", 0), ("size", 8)):
+        for name, low in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 problems[name] = f"{value} is less than {low}"
@@ -70,6 +81,8 @@ class Wishes:
             problems["word"] = "an embedding needs the word that is to be learned"
         if self.prior_prompts and not self.prior:
             problems["prior_prompts"] = "none of them is drawn; say how many pictures: --prior N"
+        if not all(prompt.strip() for prompt in self.prior_prompts):
+            problems["prior_prompts"] = "one of them says nothing, and would be no caption"
         if not 0 <= self.dropout <= 1:  # as NaN is
             problems["dropout"] = f"{self.dropout:g} is outside 0..1"
         if self.min_snr is not None and not self.min_snr > 0:

@@ -114,9 +114,8 @@ def _upright(image: ImageFile.ImageFile) -> Size:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    if isinstance(image, PngImageFile) and "exif" not in image.info:
-        return 1  # asking would decode all of it, to look behind the pixels
-    return image.getexif().get(ExifTags.Base.Orientation, 1)
+    # not a PNG's own `getexif`: that decodes all of it, to look behind the pixels
+    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
 
 
 def _remarks(image: ImageFile.ImageFile, deep: bool) -> Generator[Remark]:

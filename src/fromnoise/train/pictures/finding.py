@@ -3,7 +3,7 @@
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -41,6 +41,7 @@ class Item:
     name: str
     place: Place
     shard: bool = False
+    dotted: bool = False  # in a shard: what it shares with its caption may hold dots
 
     @property
     def folder(self) -> str:
@@ -49,12 +50,13 @@ class Item:
 
     @property
     def stem(self) -> str:
-        """What it shares with its caption: up to the last dot, in a shard up to the first.
+        """What it shares with its caption: up to the last dot, in a shard usually up to the first.
 
         Source: the webdataset format's definition of a sample's key
         """
         base = self.name.rpartition("/")[2]
-        return base.partition(".")[0] if self.shard else base.rpartition(".")[0]
+        up_to_first = self.shard and not self.dotted
+        return base.partition(".")[0] if up_to_first else base.rpartition(".")[0]
 
     @property
     def suffix(self) -> str:
@@ -110,11 +112,14 @@ def look_at(root: Path, name: str) -> Iterator[Item | Skip]:
 def listed(root: Path, name: str) -> Item | Skip:
     """The file that a list names, whatever its suffix."""
     path = root / name
-    if not inside(root, path):
-        return Skip(name, Reason.LINK)
-    if not path.exists():
+    try:
+        if not inside(root, path):
+            return Skip(name, Reason.LINK)
+        if not path.exists():
+            return Skip(name, Reason.MISSING)
+        return Item(name, Place(path)) if path.is_file() else Skip(name, Reason.NO_FILE)
+    except (OSError, ValueError):  # no file has such a name: it is too long, or holds a zero
         return Skip(name, Reason.MISSING)
-    return Item(name, Place(path)) if path.is_file() else Skip(name, Reason.NO_FILE)
 
 
 def inside(root: Path, path: Path) -> bool:
@@ -124,6 +129,8 @@ def inside(root: Path, path: Path) -> bool:
 
 def look_into(path: Path, name: str) -> Iterator[Item | Skip]:
     """The files in a tar archive, by where their bytes are. What comes before a damage is kept."""
+    items: list[Item] = []
+    damaged: list[Skip] = []
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
@@ -131,11 +138,24 @@ def look_into(path: Path, name: str) -> Iterator[Item | Skip]:
                 if member.isreg() and not member.issparse() and not base.startswith(HIDDEN):
                     inner = member.name.removeprefix("./")
                     place = Place(path, member.offset_data, member.size)
-                    yield Item(f"{name}/{inner}", place, shard=True)
+                    items.append(Item(f"{name}/{inner}", place, shard=True))
             _check_end(path, archive.offset)
     # a broken header also raises what the reader's arithmetic and recursion raise
     except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError) as error:
-        yield Skip(name, Reason.BAD_SHARD, str(error))
+        damaged.append(Skip(name, Reason.BAD_SHARD, str(error)))
+    yield from _by_samples(items)
+    yield from damaged
+
+
+def _by_samples(items: list[Item]) -> Iterator[Item | Skip]:
+    """What a sample's picture is, strangers left out: beside 0001.png, 0001.seg.png is another thing of it.
+
+    Where that leaves a name without a picture, it was not meant so, and ends at its last dot: cat.v2.png.
+    """
+    samples = {(item.folder, item.stem) for item in items if item.suffix in PICTURES}
+    for item in items:
+        item = replace(item, dotted=(item.folder, item.stem) not in samples)
+        yield Skip(item.name, Reason.STRANGE) if item.suffix in STRANGERS else item
 
 
 def _check_end(path: Path, at: int) -> None:

@@ -19,6 +19,7 @@ from fromnoise.durable import make_folder, require_room
 from fromnoise.errors import NonFiniteError, WeightsError
 from fromnoise.images.pixels import to_pixels
 from fromnoise.nets.encoder import Encoder, LatentGaussian
+from fromnoise.train.lock import only_one_in
 from fromnoise.train.pictures.buckets import Buckets, box_in
 from fromnoise.train.pictures.decoding import Box, cut, decode, read_bytes
 from fromnoise.train.pictures.examples import Example, Size, Skip, Unfit
@@ -43,8 +44,7 @@ class LatentCache:
     ) -> None:
         """Read what is there.  `page`: what shows where a picture is transparent  Raises: StorageError"""
         self.folder, self.encoder, self.buckets, self.seed, self.page = folder, encoder, buckets, seed, page
-        weights = encoder.state_dict()
-        self.mark = digest({name: tensor.cpu() for name, tensor in weights.items()})
+        self.mark = digest(encoder.state_dict())
         self.skipped: list[Skip] = []
         self.notes: list[str] = []
         self.encoded = 0  # in this session
@@ -74,9 +74,13 @@ class LatentCache:
         """Encode what is new, one picture at a time, yielding how many are done; stopping keeps them.
 
         Alone, because the size of a batch changes how sums are rounded, and a resume must find the same.
-        Raises: StorageError if the disk is full; NonFiniteError if the autoencoder overflows
+        Raises: StorageError if the disk is full, or another process encodes into the folder;
+                NonFiniteError if the autoencoder overflows
         """
-        examples = list(examples)
+        with only_one_in(self.folder):
+            yield from self._fill(list(examples))
+
+    def _fill(self, examples: list[Example]) -> Iterator[int]:
         self._require_room(examples)
         fresh: dict[str, Tensor] = {}
         try:

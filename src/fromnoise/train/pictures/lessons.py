@@ -1,4 +1,4 @@
-"""Batches for a network that learns from a folder of pictures: latents, captions as tokens, and sizes."""
+"""Batches for a network that learns from a folder of pictures: latents, captions, and sizes."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,11 +27,10 @@ DRAWN = 15  # what the generators are for
 class Lesson:
     """What one step learns from: pictures of one size.
 
-    Shapes: latents (B, C, h, w) in the U-Net's units; tokens, for each text encoder, (B, N)
+    Shapes: latents (B, C, h, w) in the U-Net's units
     """
 
     latents: Tensor
-    tokens: tuple[Tensor, ...]
     captions: tuple[str, ...]
     facts: tuple[Facts, ...]  # what SDXL is told of each picture
     share: float  # of a full batch: weight the loss with it, and every picture counts alike
@@ -63,9 +62,7 @@ class Lessons:
             raise RequestError(
                 {"pictures": "none of them could be decoded"}, hint="see the census for reasons"
             )
-        if not 0 <= held_out < len(usable):
-            problem = f"{held_out} of {len(usable)} are to be held out, so none is left to train on"
-            raise RequestError({"pictures": problem}, hint="add pictures, or hold out fewer")
+        check_held_out(held_out, len(usable))
         self.held_out, self.examples = usable[:held_out], sorted(usable[held_out:], key=lambda e: e.name)
         self.timetable = Timetable(_groups(self.examples, cache), batch, seed)
 
@@ -103,13 +100,6 @@ class Lessons:
             if any(any(t(example.captions, context=text.context).cut) for t, text in texts)
         ]
 
-    def tokens(self, captions: Sequence[str]) -> tuple[Tensor, ...]:
-        """Captions as each text encoder reads them: (B, N), int64."""
-        return tuple(
-            torch.tensor(tokenizer(captions, context=text.context, pad=text.pad).ids)
-            for tokenizer, text in zip(self.tokenizers, self.spec.texts, strict=True)
-        )
-
     def _lesson(self, examples: Sequence[Example], captions: list[str], chance: torch.Generator) -> Lesson:
         rows = [self.cache.gaussian(example) for example in examples]
         latent = LatentGaussian(
@@ -118,7 +108,6 @@ class Lessons:
         drawn = latent.sample(torch.randn(latent.mean.shape, generator=chance))
         return Lesson(
             latents=scale_latents(self.spec.vae, drawn),
-            tokens=self.tokens(captions),
             captions=tuple(captions),
             facts=tuple(self._facts(example) for example in examples),
             share=len(examples) / self.batch,
@@ -129,6 +118,13 @@ class Lessons:
         bucket, (left, top, right, bottom) = self.cache.bucket(example), self.cache.box(example)
         across, down = bucket[0] / (right - left), bucket[1] / (bottom - top)
         return Facts(size=bucket, original_size=example.size, crop=(round(left * across), round(top * down)))
+
+
+def check_held_out(held_out: int, usable: int) -> None:
+    """Raises: RequestError if none is left to train on"""
+    if not 0 <= held_out < usable:
+        problem = f"{held_out} of {usable} are to be held out, so none is left to train on"
+        raise RequestError({"pictures": problem}, hint="add pictures, or hold out fewer")
 
 
 def _groups(examples: Sequence[Example], cache: LatentCache) -> list[list[int]]:
