@@ -114,8 +114,8 @@ def test_what_is_black_is_kept_to_the_byte_and_the_rest_is_drawn(
     name: str, strength: float | None, models: dict[str, Pipeline], mask: Picture, gradient: Gradient
 ) -> None:
     picture = gradient(64, 64)
-    for exact in (True, False):
-        model = replace(models[name], exact=exact)
+    for batch in (1, 2):
+        model = replace(models[name], batch=batch)
         result = model("a red house", picture=picture, mask=mask, strength=strength, steps=2, seeds=(1, 2))
         kept = pixels(mask).eq(0)
         for drawn in result.pictures:

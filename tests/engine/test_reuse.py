@@ -104,12 +104,12 @@ def test_texts_that_are_read_in_turn_reuse_what_they_would_together(unet: UNet) 
 FIELDS: dict[str, Any] = {"steps": 5, "sampler": "ddim", "spacing": "trailing"}
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_every_batch_begins_anew(exact: bool, tiny: Pipeline) -> None:
-    model = replace(tiny, exact=exact)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_every_batch_begins_anew(batch: int, tiny: Pipeline) -> None:
+    model = replace(tiny, batch=batch)
     with counted(tiny.unet) as deep:
         model("a red house", seeds=(1, 2, 3, 4, 5), reuse=2, **FIELDS)
-    assert deep == 5 * 3 * [2] if exact else 3 * [8] + 3 * [2]  # steps 1, 3 and 5, with two texts a picture
+    assert deep == (5 * 3 * [2] if batch == 1 else 3 * [8] + 3 * [2])  # steps 1, 3 and 5, with two texts a picture
 
 
 def test_nothing_leaks_between_drawings_or_pictures(tiny: Pipeline) -> None:
