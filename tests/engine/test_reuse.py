@@ -109,7 +109,8 @@ def test_every_batch_begins_anew(batch: int, tiny: Pipeline) -> None:
     model = replace(tiny, batch=batch)
     with counted(tiny.unet) as deep:
         model("a red house", seeds=(1, 2, 3, 4, 5), reuse=2, **FIELDS)
-    assert deep == (5 * 3 * [2] if batch == 1 else 3 * [8] + 3 * [2])  # steps 1, 3 and 5, with two texts a picture
+    deep_steps = 3  # 1, 3 and 5; with two texts a picture
+    assert deep == (5 * deep_steps * [2] if batch == 1 else deep_steps * [8] + deep_steps * [2])
 
 
 def test_nothing_leaks_between_drawings_or_pictures(tiny: Pipeline) -> None:
