@@ -8,7 +8,7 @@ from fromnoise.engine import winograd
 from fromnoise.engine.attention import FEWEST, attend_in_tiles
 from fromnoise.engine.packing import PackedConv2d, PackedGatedFeedForward, PackedLinear
 from fromnoise.engine.transforms import TRANSFORMS, hastened
-from fromnoise.engine.upsampling import FoldedUpsample
+from fromnoise.engine.upsampling import FoldedUpsample, PackedUpsample
 from fromnoise.engine.winograd import WinogradConv2d
 from fromnoise.nets.attention import attend
 from fromnoise.nets.blocks import Upsample
@@ -84,7 +84,7 @@ def test_in_bfloat16_they_round_about_as_much_as_the_plain_networks(unet, decode
 
 def test_every_transformation_finds_something_to_change(unet, decoder) -> None:
     kinds = {type(module) for module in (*hastened(unet).modules(), *hastened(decoder).modules())}
-    assert {PackedLinear, PackedConv2d, PackedGatedFeedForward, FoldedUpsample, WinogradConv2d} <= kinds
+    assert {PackedLinear, PackedConv2d, PackedGatedFeedForward, PackedUpsample, WinogradConv2d} <= kinds
     assert any(getattr(module, "attend", None) is attend_in_tiles for module in hastened(unet).modules())
 
 
@@ -135,7 +135,21 @@ def test_causal_attention_is_the_plain_one() -> None:
 def test_folding(size: tuple[int, int] | None) -> None:
     plain = Upsample(6).requires_grad_(False)
     x = noise(2, 6, 5, 7)
-    assert error(FoldedUpsample(plain)(x, size), plain(x, size)) <= 1e-6
+    folded = FoldedUpsample(plain)
+    assert error(folded(x, size), plain(x, size)) <= 1e-6
+    assert error(PackedUpsample(folded)(x, size), plain(x, size)) <= 1e-6
+
+
+def test_a_small_product_is_not_packed_and_a_large_one_is(monkeypatch) -> None:
+    plain = nn.Linear(6, 5).requires_grad_(False)
+    packed = PackedLinear(plain)
+    x = noise(3, 6)
+    with torch.inference_mode():
+        assert torch.equal(packed(x), plain(x))
+        assert torch.equal(packed.weight.made, plain.weight)
+        monkeypatch.setattr("fromnoise.engine.packing.FEW", x.numel() * 5 - 1)
+        assert error(packed(x), plain(x)) <= 1e-6
+    assert packed.weight.made.layout == torch._mkldnn
 
 
 @pytest.mark.parametrize("bias", [True, False])

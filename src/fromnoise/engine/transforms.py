@@ -13,7 +13,7 @@ from fromnoise.engine.int8 import SWAPS
 from fromnoise.engine.int8_products import why_not
 from fromnoise.engine.packing import DTYPES, PackedConv2d, PackedGatedFeedForward, PackedLinear, can_pack
 from fromnoise.engine.swaps import swapped
-from fromnoise.engine.upsampling import FoldedUpsample
+from fromnoise.engine.upsampling import FoldedUpsample, PackedUpsample
 from fromnoise.engine.winograd import WinogradConv2d, is_plain_3x3
 from fromnoise.errors import RequestError
 from fromnoise.nets.attention import Attention
@@ -80,7 +80,12 @@ TRANSFORMS: Final[Mapping[str, Transform]] = {
         1e-5,
         lambda network: swapped(
             network,
-            {GatedFeedForward: PackedGatedFeedForward, nn.Linear: PackedLinear, nn.Conv2d: PackedConv2d},
+            {
+                GatedFeedForward: PackedGatedFeedForward,
+                nn.Linear: PackedLinear,
+                nn.Conv2d: PackedConv2d,
+                FoldedUpsample: PackedUpsample,
+            },
         ),
         _packs,
     ),

@@ -1,12 +1,12 @@
 """Doubling a picture and smoothing it, without calculating on repeated pixels."""
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.engine.packing import Packed
+from fromnoise.engine.packing import ONEDNN, Packed
 from fromnoise.nets.blocks import Upsample
 
 # Which rows (or columns) of a 3-wide kernel fall on the same pixel if pixels are not repeated: for the first
@@ -28,17 +28,50 @@ class FoldedUpsample(Upsample):
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)"""
-        batch, _, height, width = x.shape
+        batch, channels, height, width = x.shape
         if size not in (None, (2 * height, 2 * width)):
             return super().forward(x, size)
         framed = F.pad(x, (1, 1, 1, 1))
         shape = (batch, self.conv.out_channels, 2 * height, 2 * width)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for i, row in enumerate(self.kernels()):
+        for i, row in enumerate(self.kernels_for(batch, channels, height + 1, width + 1)):
             for j, kernel in enumerate(row):
                 seen = framed[..., i : i + height + 1, j : j + width + 1]
-                out[..., i::2, j::2] = F.conv2d(seen, kernel, self.conv.bias)
+                out[..., i::2, j::2] = self.convolved(seen, kernel)
         return out
+
+    def kernels_for(self, *shape: int) -> list[list[Any]]:
+        """The 2x2 kernels, for maps of this shape, by the row and the column of the new pixel."""
+        return self.kernels()
+
+    def convolved(self, seen: Tensor, kernel: Any) -> Tensor:
+        """With one of them."""
+        return F.conv2d(seen, kernel, self.conv.bias)
+
+
+class PackedUpsample(FoldedUpsample):
+    """A FoldedUpsample in the processor's own order: 1.5 to 2 times as fast on small maps."""
+
+    HOW: Final = ((0, 0), (1, 1), (1, 1), 1)  # padding, stride, dilation, groups
+
+    def __init__(self, folded: FoldedUpsample) -> None:
+        nn.Module.__init__(self)
+        self.conv = folded.conv
+        self.kernels = Packed(self._pack, lambda: folded.conv.weight)
+
+    def kernels_for(self, *shape: int) -> list[list[Any]]:
+        """Packed."""
+        return self.kernels(*shape)
+
+    def convolved(self, seen: Tensor, kernel: Any) -> Tensor:
+        """By oneDNN."""
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        y: Tensor = ONEDNN._convolution_pointwise(seen, kernel, self.conv.bias, *self.HOW, "none", [], "")
+        return y
+
+    def _pack(self, weight: Tensor, *shape: int) -> list[list[Any]]:
+        pack = ONEDNN._reorder_convolution_weight
+        return [[pack(kernel.contiguous(), *self.HOW, shape) for kernel in row] for row in _folded(weight)]
 
 
 def _folded(kernel: Tensor) -> list[list[Tensor]]:
