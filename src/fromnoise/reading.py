@@ -85,7 +85,7 @@ class Reader:
         if len(tokenizers) != len(spec.texts):
             raise SpecError(f"{len(spec.texts)} text encoders need as many tokenizers, not {len(tokenizers)}")
         for tokenizer, text in zip(tokenizers, spec.texts, strict=True):
-            size = 1 + max(tokenizer.size - 1, *tokenizer.added.values(), 0)
+            size = max([tokenizer.size, *(number + 1 for number in tokenizer.added.values())])
             if size > text.vocab or tokenizer.end != text.end:
                 problem = f"a tokenizer of {size} ids that ends texts with {tokenizer.end}"
                 raise SpecError(

@@ -86,7 +86,9 @@ def test_a_plan_stays_within_its_budget(share: float) -> None:
     assert plan(SD, asked(), budget).peak <= budget
 
 
-def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32() -> None:
+def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32(monkeypatch) -> None:
+    monkeypatch.setattr(planning, "SPREAD", 1)
+
     def peak(load: Load, **fields: int) -> int:
         return plan(load, asked(**fields), PLENTY).drawing
 
@@ -98,6 +100,17 @@ def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32() -
     assert peak(embedded, width=128, height=128) == pytest.approx(
         peak(replace(embedded, packed=4.0 - 1e-9), width=128, height=128), abs=100
     )
+
+
+def test_kernels_are_kept_as_they_are_multiplied_where_there_is_room() -> None:
+    load = replace(SD, size=4, packed=4.0)
+    wide = plan(load, asked(), PLENTY)
+    narrow = plan(load, asked(), wide.peak - 1)
+    assert (wide.spreads, narrow.spreads, narrow.sequential) == (True, False, False)
+    assert wide.kept == narrow.kept
+    assert wide.peak - narrow.peak > 10**8
+    assert not plan(load, asked(), "low").spreads
+    assert plan(SD, asked(), PLENTY).peak == plan(SD, asked(), PLENTY - 1).peak, "bfloat16 has none"
 
 
 def test_low_is_the_least() -> None:

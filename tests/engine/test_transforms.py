@@ -162,10 +162,16 @@ def test_a_quarter_of_the_products(monkeypatch, at_once: int, shape: tuple[int, 
     plain = nn.Conv2d(6, 5, 3, padding=1, bias=bias).requires_grad_(False)
     x = noise(*shape)
     exact = plain.double()(x.double())
-    fast = winograd.convolved(x, winograd.blocks(plain.float().weight), plain.bias)
-    assert fast.shape == exact.shape
-    assert error(fast, exact) <= 3e-6
-    assert torch.equal(WinogradConv2d(plain)(x), fast) == winograd.pays(*shape)
+    taps = winograd.taps_of(plain.float().weight)
+    conv = WinogradConv2d(plain)
+    for is_spread, kernels in ((True, [winograd.spread(taps)]), (False, winograd.blocks(taps))):
+        fast = winograd.convolved(x, kernels, plain.bias)
+        assert fast.shape == exact.shape
+        assert error(fast, exact) <= 3e-6
+        winograd.keep_spread(conv, is_spread)
+        assert torch.equal(conv(x), fast) == winograd.pays(*shape)
+        if winograd.pays(*shape):
+            assert list(map(len, conv.weight.made)) == list(map(len, kernels))
 
 
 def test_other_convolutions_are_not_of_that_kind() -> None:

@@ -170,10 +170,10 @@ class Run:
             for request in requests
             for seeds in batches(request.seeds, self.at_once(request))
         ]
-        before = None
-        for number, job in enumerate(jobs):
-            self.draw_one(job, number, len(jobs), is_new=job.prompt != before)
-            before = job.prompt
+        before, done, total = None, 0, sum(len(job.seeds) for job in jobs)
+        for job in jobs:
+            self.draw_one(job, done, total, is_new=job.prompt != before)
+            before, done = job.prompt, done + len(job.seeds)
 
     def at_once(self, request: GenerateRequest) -> int:
         """How many pictures the pipeline would take in one batch."""
@@ -183,19 +183,21 @@ class Run:
         """With nothing left open."""
         return self.pipe.settled(request, self.picture, self.mask, self.refiner)
 
-    def draw_one(self, request: GenerateRequest, number: int, of: int, *, is_new: bool) -> None:
-        """Draw one batch, told as it goes."""
+    def draw_one(self, request: GenerateRequest, done: int, total: int, *, is_new: bool) -> None:
+        """Draw one batch, told as it goes; so many pictures of all are done."""
+        last = done + len(request.seeds)
+        which = f"picture {last}" if last == done + 1 else f"pictures {done + 1} to {last}"
         for event in self.pipe.stream(request, self.picture, self.mask, self.refiner):
             match event:
-                case Loaded() if number == 0:
+                case Loaded() if done == 0:
                     self.screen.say(f"{event.model} · {event.device} · {event.dtype}")
                     if event.note:
                         self.screen.say(event.note)
                 case Encoded() if is_new:
                     self.tell_losses(event, request)
                 case Denoised():
-                    note = f"picture {number + 1} of {of}" if of > 1 else f"step {event.step} of {event.of}"
-                    self.screen.bar.show((number + event.progress) / of, note)
+                    note = f"{which} of {total}" if total > 1 else f"step {event.step} of {event.of}"
+                    self.screen.bar.show((done + event.progress * (last - done)) / total, note)
                 case Finished():
                     self.keep(event.result, request)
                 case _:

@@ -31,7 +31,7 @@ UNREAD: Final[Mapping[str, str]] = {  # why a field is refused, where the model 
 
 
 # As AUTOMATIC1111 asks for adapters: a name, how much of it, and maybe more that only it has words for.
-IN_PROMPT: Final = re.compile(r"<(?:lora|lyco):([^<>:]+)(:[+-]?[\d.]+)?[^<>]*>")
+IN_PROMPT: Final = re.compile(r"<(?:lora|lyco):([^<>:]+)(?=[:>])(:[+-]?[\d.]+)?[^<>]*>")
 
 
 def kind_of(spec: ModelSpec) -> Kind:

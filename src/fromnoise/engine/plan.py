@@ -16,7 +16,7 @@ import torch
 from fromnoise.engine.memory import available
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import CHANNELS, TILE, TILES
+from fromnoise.engine.winograd import CHANNELS, SPREAD, TILE, TILES
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -76,6 +76,7 @@ class MemoryPlan:
     streams: int = 0  # of the U-Net's weights, at each step
     returns: bool = True  # can packed weights be given back, to be made again from the file?
     number: float = 1.0  # a packed weight
+    spreads: bool = False  # kernels of large convolutions are kept as they are multiplied (winograd.py)
 
     @property
     def peak(self) -> int:
@@ -139,6 +140,7 @@ class Need:
     def plans(self, budget: int, *, low: bool) -> Iterator[MemoryPlan]:
         """From the fastest to the smallest; if `low`, the smallest alone."""
         if not low:
+            yield self.plan(_unet(self.load), sequential=False, spreads=True)
             yield self.plan(_unet(self.load), sequential=False)
             yield self.plan(_unet(self.load), sequential=True)
         if not low and self.load.shelved:
@@ -167,23 +169,30 @@ class Need:
                 return f"{width}x{height} fits"
         return "give it more memory, or take a smaller model"
 
-    def plan(self, room: int, *, sequential: bool) -> MemoryPlan:
+    def plan(self, room: int, *, sequential: bool, spreads: bool = False) -> MemoryPlan:
         """With so many bytes of the U-Net's weights kept at most."""
-        load, total = self.load, _unet(self.load)
+        load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        drawing = self.resident + int(HOLES * kept) + self.activations(sequential)
-        decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + self.painting(sequential)
-        given = min(kept, max(0, decoding + int(HOLES * kept) - drawing)) if load.shelved else 0
+        wide, wide_decoder = (
+            _spread(load, works) if spreads else 0 for works in (self.unet(asked), self.decoder(asked))
+        )
+        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
+        decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
+        decoding += self.painting(asked, sequential)
+        held = int(HOLES * (kept + wide))
+        given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
+        encoding = self.resident + self.maps(sequential) if self.encodes else 0
         return MemoryPlan(
             sequential=sequential,
             kept=kept,
             given=given,
-            reading=max(self.reading, self.resident + self.maps(sequential) if self.encodes else 0),
+            reading=max(self.reading, encoding),
             drawing=drawing + (3 if room < total else 2) * self.largest,
-            decoding=decoding + int(HOLES * (kept - given)),
+            decoding=decoding + held - int(HOLES * given),
             streams=total - kept,
             returns=load.shelved,
             number=load.packed or 1.0,
+            spreads=spreads,
         )
 
     @property
@@ -203,18 +212,23 @@ class Need:
         """One of the U-Net's weights, while it is packed."""
         return self.load.size * max(work.weights for work in unet_work(self.load.spec.unet, Ask(8, 8)))
 
-    def activations(self, sequential: bool) -> int:
-        """What the U-Net's layers hand on to each other."""
-        spec, asked = self.load.spec.unet, self.asked(sequential)
-        places = asked.height * asked.width * asked.pictures * asked.texts
-        maps = int(SPARE * UNET_MAPS * self.load.size * spec.base_width * places)
-        return maps + _sums(self.load, unet_work(spec, asked))
+    def unet(self, asked: Ask) -> list[Work]:
+        """The U-Net's work."""
+        return list(unet_work(self.load.spec.unet, asked))
 
-    def painting(self, sequential: bool) -> int:
+    def decoder(self, asked: Ask) -> list[Work]:
+        """The decoder's work, for one picture."""
+        return list(decoder_work(self.load.spec.vae, asked.height, asked.width))
+
+    def activations(self, asked: Ask) -> int:
+        """What the U-Net's layers hand on to each other."""
+        places = asked.height * asked.width * asked.pictures * asked.texts
+        maps = int(SPARE * UNET_MAPS * self.load.size * self.load.spec.unet.base_width * places)
+        return maps + _sums(self.load, self.unet(asked))
+
+    def painting(self, asked: Ask, sequential: bool) -> int:
         """What the decoder's layers hand on to each other."""
-        asked = self.asked(sequential)
-        sums = _sums(self.load, decoder_work(self.load.spec.vae, asked.height, asked.width))
-        return self.at_once * self.maps(sequential) + sums
+        return self.at_once * self.maps(sequential) + _sums(self.load, self.decoder(asked))
 
     def maps(self, sequential: bool) -> int:
         """Those of the autoencoder, for one picture."""
@@ -246,15 +260,22 @@ def texts_of(load: Load, request: FilledRequest) -> int:
     return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
 
 
-def _sums(load: Load, works: Iterable[Work]) -> int:
-    """What convolutions by sums of pixels hold beside their maps, where there are any."""
+def _large(load: Load, works: Iterable[Work]) -> list[Work]:
+    """The convolutions that go by sums of pixels."""
     if load.packed != torch.float32.itemsize:
-        return 0
-    large = (
-        work.kind == "conv" and work.width >= CHANNELS and work.flops >= 2 * work.weights * TILE**2 * TILES
-        for work in works
-    )
-    return SUMS if any(large) else 0
+        return []
+    least = 2 * TILE**2 * TILES
+    return [w for w in works if w.kind == "conv" and w.width >= CHANNELS and w.flops >= least * w.weights]
+
+
+def _sums(load: Load, works: Iterable[Work]) -> int:
+    """What such convolutions hold beside their maps, where there are any."""
+    return SUMS if _large(load, works) else 0
+
+
+def _spread(load: Load, works: Iterable[Work]) -> int:
+    """What their kernels take beside the plain ones, where they are kept as they are multiplied."""
+    return (SPREAD - 1) * load.size * sum(work.weights for work in _large(load, works))
 
 
 def weights_of(spec: ModelSpec) -> int:

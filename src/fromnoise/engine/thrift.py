@@ -10,6 +10,7 @@ from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.memory import hand_back, lasting_memory
 from fromnoise.engine.packing import forget_packed, keep_packed
 from fromnoise.engine.plan import MemoryPlan
+from fromnoise.engine.winograd import keep_spread
 
 
 class Tidy:
@@ -36,7 +37,11 @@ class Thrift:
 
     def begin(self) -> None:
         """The texts are read: from here on the U-Net is at work."""
-        if self.plan is not None and self.plan.returns:
+        if self.plan is None:
+            return
+        for network in self.networks():
+            keep_spread(network, self.plan.spreads)
+        if self.plan.returns:
             hand_back()
             keep_packed(self.networks()[0], self.plan.count(self.plan.kept) if self.plan.streams else None)
 

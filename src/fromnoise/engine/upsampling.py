@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.engine.packing import ONEDNN, Packed
+from fromnoise.engine.packing import ONEDNN, Packed, PackedConv2d
 from fromnoise.nets.blocks import Upsample
 
 # Which rows (or columns) of a 3-wide kernel fall on the same pixel if pixels are not repeated: for the first
@@ -56,7 +56,7 @@ class PackedUpsample(FoldedUpsample):
 
     def __init__(self, folded: FoldedUpsample) -> None:
         nn.Module.__init__(self)
-        self.conv = folded.conv
+        self.conv = PackedConv2d(folded.conv)  # where a map is not exactly doubled
         self.kernels = Packed(self._pack, lambda: folded.conv.weight)
 
     def kernels_for(self, *shape: int) -> list[list[Any]]:

@@ -36,27 +36,43 @@ BACK: Final = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0,
 # Measured: with fewer, sums cost what they save
 CHANNELS: Final = 160  # the harmonic mean of those that go in and those that come out
 TILES: Final = 128
-# So many numbers at once of what comes between: it stays in the cache
+# So many numbers at once of what comes between
 VALUES: Final = 10_000_000  # of tiles'
-MOST_TILES: Final = 512
-KERNELS: Final = 2_000_000  # of kernels'
+MOST_TILES: Final = 256
+KERNELS: Final = 16_000_000  # of kernels', where they are not kept
+SPREAD: Final = SEEN**2 // 9  # times the numbers of a kernel are those that are multiplied
 
 
 class WinogradConv2d(PackedConv2d):
     """A Conv2d, in float32, of a quarter of the products where its map and channels are large.
 
-    1.2 to 1.9 times as fast there; its error is 3e-6 of the answer. Elsewhere it is a
+    1.3 to 2.5 times as fast there; its error is 3e-6 of the answer. Elsewhere it is a
     PackedConv2d.
     """
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__(plain)
+        self.is_spread = True  # are kernels kept as they are multiplied, which takes four times the memory?
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, I, H, W) -> (B, O, H, W)"""
         if not pays(*x.shape):
             return super().forward(x)
-        return convolved(x, self.weight(*x.shape), self.plain.bias)
+        return convolved(x, self.weight(self.is_spread), self.plain.bias)
 
-    def _pack(self, weight: Tensor, *shape: int) -> Any:
-        return blocks(weight) if pays(*shape) else super()._pack(weight, *shape)
+    def _pack(self, weight: Tensor, *how: int) -> Any:
+        match how:
+            case (is_spread,):
+                return [spread(taps_of(weight))] if is_spread else blocks(taps_of(weight))
+            case shape:
+                return super()._pack(weight, *shape)
+
+
+def keep_spread(network: nn.Module, is_spread: bool) -> None:
+    """Say whether kernels are kept as they are multiplied, or made so at each use."""
+    for module in network.modules():
+        if isinstance(module, WinogradConv2d):
+            module.is_spread = is_spread
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:
@@ -74,51 +90,58 @@ def pays(batch: int, _channels: int, height: int, width: int) -> bool:
     return batch * down * across >= TILES and not wasted
 
 
-def blocks(weight: Tensor) -> list[Tensor]:
-    """A kernel's nine taps, some outputs at a time.  Shapes: (O, I, 3, 3) -> (9, I, some O) …"""
-    inputs = weight.shape[1]
-    some = max(1, KERNELS // (SEEN**2 * inputs))
-    taps = weight.detach()[:].permute(2, 3, 1, 0).flatten(0, 1)  # (9, I, O)
-    return [taps[..., at : at + some].contiguous() for at in range(0, len(weight), some)]
+def taps_of(weight: Tensor) -> Tensor:
+    """A kernel's nine taps.  Shapes: (O, I, 3, 3) -> (9, I, O)"""
+    return weight.detach()[:].permute(2, 3, 1, 0).flatten(0, 1).contiguous()
 
 
-def convolved(x: Tensor, taps: list[Tensor], bias: Tensor | None) -> Tensor:
+def blocks(taps: Tensor) -> list[Tensor]:
+    """Some outputs at a time, for what is made of them is larger.  Shapes: (9, I, O) -> (9, I, some O) …"""
+    some = max(1, KERNELS // (SEEN**2 * taps.shape[1]))
+    return [block.contiguous() for block in taps.split(some, dim=2)]
+
+
+def spread(taps: Tensor) -> Tensor:
+    """Kernels as they are multiplied.  Shapes: (9, I, O) -> (36, I, O)"""
+    return (_both_ways(KERNEL, taps) @ taps.flatten(1)).view(SEEN**2, *taps.shape[1:])
+
+
+def convolved(x: Tensor, kernels: list[Tensor], bias: Tensor | None) -> Tensor:
     """The sums that a 3x3 convolution makes, framed by zeros.
 
-    Shapes: (B, I, H, W), (9, I, some O) … -> (B, O, H, W), channels last
+    Transformations are products with all that they transform in one row, which is what processors like.
+    Shapes: (B, I, H, W), (36, I, some O) … or taps (9, I, some O) … -> (B, O, H, W), channels last
     """
     batch, channels, height, width = x.shape
     down, across = _tiles(height), _tiles(width)
-    outputs = sum(block.shape[2] for block in taps)
+    outputs = sum(block.shape[2] for block in kernels)
     out = x.new_empty(batch, TILE * down, TILE * across, outputs)
-    pixels, kernel, back = (_both_ways(rows, x) for rows in (PIXELS, KERNEL, BACK))
+    pixels, back = _both_ways(PIXELS, x), _both_ways(BACK, x)
     rows = max(1, min(MOST_TILES, VALUES // (SEEN**2 * channels)) // (batch * across))
-    for top in range(0, down, rows):
-        some = min(rows, down - top)
-        values = torch.matmul(pixels, _tiles_of(x, top, some, across))  # (tiles, 36, I)
-        strip = out[:, TILE * top : TILE * (top + some)]
-        at = 0
-        for block in taps:
-            kernels = (kernel @ block.flatten(1)).view(len(kernel), *block.shape[1:])  # (36, I, some O)
-            products = torch.bmm(values.transpose(0, 1), kernels)  # (36, tiles, some O)
-            found = torch.matmul(back, products.transpose(0, 1))  # (tiles, 16, some O)
-            here = slice(at, at + block.shape[2])
-            found = found.view(batch, some, across, TILE, TILE, -1).transpose(2, 3)
-            place = strip[..., here].view(found.shape)
-            torch.add(found, 0 if bias is None else bias[here], out=place)
-            at = here.stop
+    at = 0
+    for block in kernels:
+        here = slice(at, at := at + block.shape[2])
+        kernel, added = block if len(block) == SEEN**2 else spread(block), 0 if bias is None else bias[here]
+        for top in range(0, down, rows):
+            some = min(rows, down - top)
+            values = (pixels @ _tiles_of(x, top, some, across)).view(SEEN**2, -1, channels)
+            products = torch.bmm(values, kernel)  # (36, tiles, some O)
+            found = (back @ products.flatten(1)).view(TILE, TILE, batch, some, across, -1)
+            strip = out[:, TILE * top : TILE * (top + some), :, here]
+            place = strip.view(batch, some, TILE, across, TILE, -1)
+            torch.add(found.permute(2, 3, 0, 4, 1, 5), added, out=place)
     return out[:, :height, :width].permute(0, 3, 1, 2)
 
 
 def _tiles_of(x: Tensor, top: int, some: int, across: int) -> Tensor:
-    """What some rows of tiles see, zeros round the map.  Shapes: (B, I, H, W) -> (tiles, 36, I)"""
-    batch, channels, height, width = x.shape
+    """What some rows of tiles see, zeros round the map.  Shapes: (B, I, H, W) -> (36, tiles I)"""
+    height, width = x.shape[2:]
     first, last = TILE * top - 1, TILE * (top + some) + 1
     seen = x[:, :, max(0, first) : min(height, last)].permute(0, 2, 3, 1)
     frame = (0, 0, 1, TILE * across + 1 - width, max(0, -first), max(0, last - height))
     strip = F.pad(seen, frame)
     each = strip.unfold(1, SEEN, TILE).unfold(2, SEEN, TILE)  # (B, down, across, I, 6, 6)
-    return each.permute(0, 1, 2, 4, 5, 3).reshape(batch * some * across, SEEN**2, channels)
+    return each.permute(4, 5, 0, 1, 2, 3).reshape(SEEN**2, -1)
 
 
 def _both_ways(rows: tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:

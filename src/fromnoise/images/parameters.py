@@ -58,7 +58,8 @@ LEFT_OUT: Final = "left_out"  # of another program's settings: those we have no 
 HASH_LENGTH: Final = 10  # of the SHA-256, as AUTOMATIC1111 shows it
 HEADING = re.compile(r"^(\s*)(Steps|Negative prompt):", re.MULTILINE)
 TAG = re.compile(r" ?<(?:lora|lyco):([^<>:]+)(?::([^<>]*))?>")
-NUMBER = re.compile(r"[+-]?[\d.]+")
+NUMBER = re.compile(r"[+-]?[\d.]+(?:e[+-]?\d+)?")
+DIGEST = re.compile(rf"[0-9a-f]{{{HASH_LENGTH}}}")
 PLAIN_NAME = re.compile(r"[\w.\-]+\Z", re.ASCII)  # Source: Civitai's reader takes these letters only
 HASHES = re.compile(r"Hashes: ({[^{}]*})\s*\Z")
 DETAIL = re.compile(r'\s?(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
@@ -133,7 +134,7 @@ def record_in(text: str) -> dict[str, Any]:
     Raises: RequestError
     """
     *body, last = text.strip().split("\n")
-    details = {name: _unquoted(value) for name, value in DETAIL.findall(last)}
+    details = {name: _unquoted(value) for name, value in DETAIL.findall(HASHES.sub("", last))}
     if "Steps" not in details:
         raise RequestError({"picture": "its text says nothing about steps, so it is not a list of settings"})
     left = {name: value for name, value in details.items() if name not in FIELDS.keys() | HARMLESS}
@@ -155,11 +156,11 @@ def record_in(text: str) -> dict[str, Any]:
         raise RequestError({"picture": f"its settings are damaged: {error}"}) from error
     if fields.get("spacing") is None:
         fields["spacing"] = _spacing_of(details.get("Sampler", ""))
-    digest = details.get("Model hash", "")
+    digest = details.get("Model hash", "").lower()
     return {
         "request": fields,
         "model": details.get("Model", ""),
-        "model_hash": digest if len(digest) == HASH_LENGTH else "",  # shorter ones are no SHA-256
+        "model_hash": digest if DIGEST.fullmatch(digest) else "",  # shorter ones are no SHA-256
         LEFT_OUT: [f"{name}: {value}" for name, value in left.items()],
     }
 
@@ -185,9 +186,12 @@ def _adapters(prompt: str, details: str) -> list[dict[str, Any]] | None:
 def _scale(said: str) -> float:
     """How much of an adapter: one number, or the text encoders' and then the U-Net's, which decides here.
 
+    Either may be named: "te=0.5:unet=0.8".
     Raises: ValueError
     """
-    numbers = [float(word) for word in said.split(":") if NUMBER.fullmatch(word)]
+    words = said.split(":")
+    unet = [word.removeprefix("unet=") for word in words if word.startswith("unet=")]
+    numbers = [float(word) for word in unet or words if NUMBER.fullmatch(word)]
     return numbers[:2][-1] if numbers else 1.0
 
 

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fromnoise.durable import ON_WINDOWS
 from fromnoise.errors import StorageError
 
 
@@ -12,15 +13,14 @@ from fromnoise.errors import StorageError
 def only_one_in(folder: Path) -> Generator[None]:
     """Hold a folder against other processes; it is free again once this one has ended, in whatever way.
 
-    The folder itself is locked, so nothing is left in it. Systems that cannot do that, such as Windows, go on
-    without.
+    The folder itself is locked, so nothing is left in it. Windows cannot do that, and goes on without.
     Raises: StorageError if another process holds it
     """
-    try:
-        import fcntl
-    except ImportError:
+    if ON_WINDOWS:
         yield
         return
+    import fcntl
+
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # of drives that know no locks

@@ -173,7 +173,9 @@ class Run:
     @property
     def pause(self) -> float:
         """Seconds from one save to the next: the recipe's, or longer where a save takes long."""
-        return self.recipe.save_every and max(self.recipe.save_every, APART * self.saving)
+        if not self.recipe.save_every:
+            return 0.0
+        return max(self.recipe.save_every, APART * self.saving)
 
     @property
     def told(self) -> Mapping[str, Any]:

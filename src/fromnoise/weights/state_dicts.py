@@ -88,9 +88,9 @@ def sort_out(value: Any) -> Held:
     if not isinstance(_parameters(value), dict):
         raise WeightsError("holds no tensors by name", hint="save the state_dict of a model")
     held.visit((), value)
-    if not held.tensors and _is_hypernetwork(value):
-        raise WeightsError("is a hypernetwork, which is not read", hint="draw without it")
     if not held.tensors:
+        if _is_hypernetwork(value):
+            raise WeightsError("is a hypernetwork, which is not read", hint="draw without it")
         raise WeightsError("holds no tensors by name", hint="save the state_dict of a model")
     return held
 

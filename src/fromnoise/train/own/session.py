@@ -14,6 +14,7 @@ from fromnoise.durable import make_folder
 from fromnoise.engine.precision import native_dtype
 from fromnoise.errors import RequestError, WeightsError
 from fromnoise.pipeline import Pipeline
+from fromnoise.train.lock import only_one_in
 from fromnoise.train.loop import Borrowed, Run, fit
 from fromnoise.train.own.learners import embedding_learner, lora_learner, unet_learner
 from fromnoise.train.own.memory import forget_between, lay_out
@@ -108,6 +109,8 @@ class Session:
         }
         self.before = self._before()  # first: encoding takes away what another model's training had encoded
         make_folder(out)
+        with only_one_in(out):  # before hours of work for a training that another process is at
+            pass
         self.cache = LatentCache(out / MOMENTS, pipe.encoder.float(), self.buckets, seed=wishes.seed)
         self.lessons: Lessons | None = None
 
