@@ -393,7 +393,8 @@ class Pipeline:
             return to_pictures(self._sketch(latents, self.spec.vae.factor), seeds)
         shrink = max(1.0, max(latents.shape[-2:]) / SKETCH_SIDE)
         size = [max(1, round(side / shrink)) for side in latents.shape[-2:]]
-        return self.decode(F.interpolate(latents, size, mode="area"), seeds)
+        small = F.interpolate(latents.cpu(), size, mode="area")  # which not every device can
+        return self.decode(small.to(latents.device), seeds)
 
     @cached_property
     def _sketch(self) -> Sketch | None:

@@ -105,6 +105,15 @@ def test_weights_that_are_exchanged_later_are_used(unet) -> None:
         assert error(asked(fast), asked(unet)) <= 1e-5
 
 
+def test_weights_that_are_written_to_are_packed_anew() -> None:
+    for plain, x in ((nn.Linear(6, 700), noise(900, 6)), (nn.Conv2d(6, 6, 3, padding=1), noise(2, 6, 9, 9))):
+        fast = hastened(nn.Sequential(plain))
+        with torch.no_grad():
+            assert error(fast(x), plain(x)) <= 1e-5
+            plain.load_state_dict({name: 2 * weight for name, weight in plain.state_dict().items()})
+            assert error(fast(x), plain(x)) <= 1e-5
+
+
 def test_several_texts_a_picture_are_as_many_pictures(unet) -> None:
     context = noise(4, 7, TINY.unet.context_width, seed=5)
     latents, times = noise(2, 4, 16, 16, seed=6), torch.tensor([10.0, 900.0])
@@ -124,6 +133,12 @@ def test_attention_in_tiles(monkeypatch, size: float, n: int, m: int) -> None:
     exact = attend(*(each.double() for each in (q, k, v)))
     assert error(attend_in_tiles(q, k, v), exact) <= 1e-5
     assert attend_in_tiles(q, k, v).isfinite().all()
+
+
+def test_float16_whose_range_is_short_is_left_to_the_plain_one(monkeypatch) -> None:
+    monkeypatch.setattr("fromnoise.engine.attention.TILE", 1)
+    q, k, v = (6 * noise(1, 2, 40, 8, seed=seed).half() for seed in range(3))
+    assert torch.equal(attend_in_tiles(q, k, v), attend(q, k, v))
 
 
 def test_causal_attention_is_the_plain_one() -> None:

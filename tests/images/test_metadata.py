@@ -80,7 +80,8 @@ def test_a_notebook_shows_the_first_picture() -> None:
 
 THEIRS = """a cat
 Steps: 20, Sampler: Euler a, CFG scale: 7, Image CFG scale: 2.5, Seed: 42, Size: 512x768, \
-Model hash: abcdef0123, Model: "a, b", Clip skip: 2, Version: v1.10.1"""
+Model hash: abcdef0123, Model: "a, b", Clip skip: 2, Version: v1.10.1, \
+Hashes: {"model": "abcdef0123", "lora:ink": "7c6bad76eb", "embed:bad": "66a7279a88"}"""
 
 
 def test_what_changed_another_program_s_picture_is_told(tmp_path: Path) -> None:
@@ -90,6 +91,10 @@ def test_what_changed_another_program_s_picture_is_told(tmp_path: Path) -> None:
     record = read_record(tmp_path / "a.png")
     assert record["left_out"] == ["Clip skip: 2"]
     assert (record["model"], record["model_hash"]) == ("a, b", "abcdef0123")
+    hostile = PngInfo()
+    hostile.add_text("parameters", THEIRS.replace("abcdef0123", "\x1b[2Jabcdef"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "hostile.png", pnginfo=hostile)
+    assert read_record(tmp_path / "hostile.png")["model_hash"] == ""
     assert record["request"]["image_guidance"] == 2.5
     assert read_record(*result_of(seeds=(7,)).save(tmp_path / "ours.png"))["left_out"] == []
 

@@ -110,7 +110,16 @@ def test_a_sampler_alone_means_its_own_levels(said: str, spacing: str, schedule:
 
 @pytest.mark.parametrize(
     ("tag", "scale"),
-    [("x", 1), ("x:0.5", 0.5), ("x:+.5", 0.5), ("x:0.5:0.25", 0.25), ("x:1:lbw=OUTALL", 1), ("x:", 1)],
+    [
+        ("x", 1),
+        ("x:0.5", 0.5),
+        ("x:+.5", 0.5),
+        ("x:0.5:0.25", 0.25),
+        ("x:1:lbw=OUTALL", 1),
+        ("x:", 1),
+        ("x:te=1:unet=0.5", 0.5),
+        ("x:1e-05", 1e-5),
+    ],
 )
 def test_adapters_are_read_however_they_are_asked_for(tag: str, scale: float) -> None:
     request = from_parameters(f"a <lora:{tag}> b\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1")

@@ -17,6 +17,7 @@ from fromnoise.noise.denoiser import Process
 from fromnoise.pipeline import Pipeline
 from fromnoise.specs import TINY, ModelSpec, Prediction
 from fromnoise.train import loop
+from fromnoise.train.lock import only_one_in
 from fromnoise.train.own import Session, Wishes
 from fromnoise.train.own.memory import forget_between
 from fromnoise.train.own.objective import times_for, weights_for
@@ -207,6 +208,13 @@ def test_pictures_of_the_models_own_are_learned_beside(build: Build, album: Path
 
 
 # --- bad input ---
+
+
+def test_a_training_beside_another_is_refused_before_its_work(
+    build: Build, album: Path, tmp_path: Path
+) -> None:
+    with only_one_in(tmp_path), pytest.raises(StorageError, match="another process is at work in"):
+        session(build, album, tmp_path, kind="lora", rank=1)
 
 
 def test_broken_pictures_are_counted_named_and_survived(build: Build, album: Path, tmp_path: Path) -> None:

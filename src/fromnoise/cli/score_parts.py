@@ -125,7 +125,8 @@ def rebuilding(pipe: Pipeline) -> Callable[[Tensor], Tensor]:
 
     @torch.inference_mode()
     def rebuild(pixels: Tensor) -> Tensor:
-        latents = pipe.encoder(pixels.to(pipe.device, pipe.dtype)).mean
+        number = next(pipe.encoder.parameters()).dtype  # beside a U-Net in float16 it may be another
+        latents = pipe.encoder(pixels.to(pipe.device, number)).mean
         return pipe.decoder(latents).float().clamp(-1, 1).cpu()
 
     return rebuild

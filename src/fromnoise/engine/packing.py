@@ -5,6 +5,7 @@ uses the same operators. They also take along an activation that follows a produ
 """
 
 from collections.abc import Callable, Sequence
+from operator import is_not
 from typing import Any, Final
 
 import torch
@@ -37,7 +38,7 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
 
 
 class Packed:
-    """Something made from weights, and made again when others have taken their place (an adapter's)."""
+    """Something made from weights, and made again when they are others (an adapter's) or were written to."""
 
     def __init__(self, pack: Callable[..., Any], *sources: Callable[[], Tensor | None]) -> None:
         self.pack, self.sources = pack, sources
@@ -50,24 +51,24 @@ class Packed:
         if not self.stays:
             with lasting_memory():
                 return self.pack(*weights, *shape)
-        if shape != self.made_for or any(
-            now is not then for now, then in zip(weights, self.made_from, strict=True)
-        ):
+        state = (*map(_state, weights), *shape)
+        made = self.made
+        if made is None or state != self.made_for or any(map(is_not, weights, self.made_from)):
             self.forget()  # first: there may be no room for both
             numbers = [weight if weight is None else weight.detach()[:] for weight in weights]
             with lasting_memory():  # but not for the numbers: what is read from a file goes at once
-                self.made = self.pack(*numbers, *shape)
+                made = self.pack(*numbers, *shape)
             del numbers
-            self.made_from, self.made_for = weights, shape
+            self.made, self.made_from, self.made_for = made, weights, state
             if self.size >= LARGE:
                 hand_back()  # what came and went meanwhile would stay beside it as a hole
-        return self.made
+        return made
 
     def forget(self) -> None:
         """Give the memory back; it is made again when it is asked for."""
         self.made: Any = None
         self.made_from: Sequence[Tensor | None] = (None,) * len(self.sources)
-        self.made_for: tuple[int, ...] = ()
+        self.made_for: tuple[Any, ...] = ()
 
     @property
     def size(self) -> int:
@@ -81,6 +82,13 @@ class Packed:
 
     def _weights(self) -> tuple[Tensor | None, ...]:
         return tuple(source() for source in self.sources)
+
+
+def _state(weight: Tensor | None) -> Any:
+    """What changes where a weight is written to, as in training, or cast; others are never written to."""
+    if type(weight) is not nn.Parameter or weight.is_inference():
+        return None
+    return weight._version, weight.dtype  # pyright: ignore[reportPrivateUsage]
 
 
 def packed_in(network: nn.Module) -> list[Packed]:

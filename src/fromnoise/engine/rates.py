@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from math import isqrt, log2
+from math import ceil, isqrt, log2, sqrt
 from statistics import median
 from time import perf_counter
 from typing import Any, Final
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fromnoise.engine.transforms import hastened
+from fromnoise.engine.winograd import CHANNELS, TILE, TILES
 from fromnoise.engine.work import EXPANSION, Kind, Work
 from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import Upsample
@@ -86,8 +87,9 @@ class Rates:
                 return self._norm(width, length)
 
     def _conv(self, width: int, places: int) -> float:
-        most = SAMPLE / (18 * width**2)
-        side = max(1, isqrt(min(places, int(most))))
+        side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))))
+        if self.dtype == torch.float32 and width >= CHANNELS:  # large enough to go by sums of pixels
+            side = max(side, min(isqrt(places), TILE * ceil(sqrt(TILES))))
         layer = self.network(lambda: nn.Conv2d(width, width, 3, padding=1))
         x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)
         return self.usual(lambda: layer(x)) / (18 * width**2 * side**2)

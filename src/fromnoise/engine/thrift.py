@@ -61,7 +61,9 @@ class Thrift:
         unet, decoder = self.networks()
         forget_packed(unet, self.plan.count(self.plan.given))
         hand_back()
-        with lasting_memory() if self.plan.sequential else nullcontext():
-            yield
-        forget_packed(decoder)
-        hand_back()
+        try:
+            with lasting_memory() if self.plan.sequential else nullcontext():
+                yield
+        finally:
+            forget_packed(decoder)
+            hand_back()

@@ -32,7 +32,7 @@ LABELS: Final = "labels.jsonl"
 ACROSS: Final = 20  # pictures in a row of `pictures.png`
 ROW, ENLARGE, GAP = 5, 2, 8  # of the sheets: 5 x 5 pictures, twice as large
 FONT_SIZE, LETTERS = 15, 36  # a line of a prompt
-FIRST_SEED: Final = 9000  # far from the seeds of a score
+FIRST_SEED: Final = 9000
 
 
 @dataclass(frozen=True, slots=True)
