@@ -49,7 +49,7 @@ SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded n
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pipeline:
-    """A model that draws. Its parts are plain modules, open to inspection."""
+    """A model that draws, in one thread at a time. Its parts are plain modules, open to inspection."""
 
     spec: ModelSpec
     reader: Reader
