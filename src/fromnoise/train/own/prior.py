@@ -53,33 +53,23 @@ def draw_prior(
     """
     make_folder(folder)
     with only_one_in(folder):
-        yield from _draw_missing(pipe, folder, prompts, size, precision)
-
-
-def _draw_missing(
-    pipe: Pipeline,
-    folder: Path,
-    prompts: Sequence[str],
-    size: tuple[int, int],
-    precision: AbstractContextManager[Any],
-) -> Iterator[int]:
-    whose = PngInfo()
-    whose.add_text(MODEL_HASH, pipe.model_hash)
-    wanted = [k for k in range(len(prompts)) if not _is_there(folder, k, prompts[k], pipe.model_hash)]
-    there, several = len(prompts) - len(wanted), max(1, AT_ONCE // (size[0] * size[1]))
-    if not wanted:
-        yield there
-    for at in range(0, len(wanted), several):
-        some = wanted[at : at + several]
-        with precision:
-            pixels = draw(pipe, [prompts[k] for k in some], some, size)
-        for k, picture in zip(some, to_pictures(pixels, some), strict=True):
-            with replacing(folder / f"{k:06}.png") as part:
-                to_image(picture).save(part, "PNG", pnginfo=whose)
-            with replacing(folder / f"{k:06}.txt") as part:  # last: a picture without it is drawn again
-                part.write_text(prompts[k], encoding="utf-8")
-        there += len(some)
-        yield there
+        whose = PngInfo()
+        whose.add_text(MODEL_HASH, pipe.model_hash)
+        wanted = [k for k in range(len(prompts)) if not _is_there(folder, k, prompts[k], pipe.model_hash)]
+        there, several = len(prompts) - len(wanted), max(1, AT_ONCE // (size[0] * size[1]))
+        if not wanted:
+            yield there
+        for at in range(0, len(wanted), several):
+            some = wanted[at : at + several]
+            with precision:
+                pixels = draw(pipe, [prompts[k] for k in some], some, size)
+            for k, picture in zip(some, to_pictures(pixels, some), strict=True):
+                with replacing(folder / f"{k:06}.png") as part:
+                    to_image(picture).save(part, "PNG", pnginfo=whose)
+                with replacing(folder / f"{k:06}.txt") as part:  # last: a picture without it is drawn again
+                    part.write_text(prompts[k], encoding="utf-8")
+            there += len(some)
+            yield there
 
 
 def _is_there(folder: Path, k: int, prompt: str, model_hash: str) -> bool:
