@@ -98,7 +98,7 @@ def taps_of(weight: Tensor) -> Tensor:
 def blocks(taps: Tensor) -> list[Tensor]:
     """Some outputs at a time, for what is made of them is larger.  Shapes: (9, I, O) -> (9, I, some O) …"""
     some = max(1, KERNELS // (SEEN**2 * taps.shape[1]))
-    return [block.contiguous() for block in taps.split(some, dim=2)]
+    return [taps[..., at : at + some].contiguous() for at in range(0, taps.shape[2], some)]
 
 
 def spread(taps: Tensor) -> Tensor:
