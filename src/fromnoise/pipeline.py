@@ -19,9 +19,10 @@ from fromnoise.drawing.settling import check_refiner, given, kind_of, reads_of, 
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.placing import Placing, faster, whole
 from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan, weights_of
+from fromnoise.engine.room import lack_told
 from fromnoise.engine.shortcuts import shortened
 from fromnoise.engine.thrift import Thrift
-from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError
+from fromnoise.errors import NonFiniteError, RequestError
 from fromnoise.events import Decoded, Denoised, Encoded, Event, Finished, Loaded
 from fromnoise.images.pixels import fitted, to_pictures, to_pixels
 from fromnoise.images.sketch import Sketch
@@ -197,15 +198,10 @@ class Pipeline:
         thrift = Thrift(self.planned(full, picture, refiner), lambda: (self._fast_unet, self._fast_decoder))
         note = self.placing.note if self.placing else ""
         yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds, note)
+        hint = self.placing.hint(len(full.seeds)) if self.placing else "draw smaller"
         try:
-            with kept_memory():
+            with lack_told(full, self.device, hint), kept_memory():
                 pictures = yield from self._draw(full, picture, mask, refiner, thrift, began)
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
-            hint = self.placing.hint(len(full.seeds)) if self.placing else "draw smaller"
-            problem = f"{full.width}x{full.height} pixels do not fit on {self.device}"
-            raise OutOfMemory(problem, hint=hint) from error
         finally:
             self.wardrobe.wear(None)
         said = self.reader.said(full.prompt, full.negative)
@@ -258,9 +254,8 @@ class Pipeline:
             noise = PerImageNoise(seeds)
             x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
             denoise = self._follow(request, reading, thrift, len(seeds), canvas.beside)
-            if refiner is not None and late is not None:
-                denoise = refined(request, refiner.schedule, denoise, late(len(seeds)))
-            denoise = kept(canvas, denoise)
+            schedule = refiner and refiner.schedule
+            denoise = kept(canvas, refined(request, schedule, denoise, late and late(len(seeds))))
             self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x
@@ -392,9 +387,8 @@ class Pipeline:
         if self._sketch is not None:
             return to_pictures(self._sketch(latents, self.spec.vae.factor), seeds)
         shrink = max(1.0, max(latents.shape[-2:]) / SKETCH_SIDE)
-        size = [max(1, round(side / shrink)) for side in latents.shape[-2:]]
-        small = F.interpolate(latents.cpu(), size, mode="area")  # which not every device can
-        return self.decode(small.to(latents.device), seeds)
+        size = [max(1, round(side / shrink)) for side in latents.shape[-2:]]  # the CPU always has "area"
+        return self.decode(F.interpolate(latents.cpu(), size, mode="area").to(latents.device), seeds)
 
     @cached_property
     def _sketch(self) -> Sketch | None:

@@ -56,10 +56,13 @@ def follow(
 
 
 def refined(
-    request: FilledRequest, schedule: Schedule, denoise: Denoise[Tensor], late: Denoise[Tensor]
+    request: FilledRequest,
+    schedule: Schedule | None,
+    denoise: Denoise[Tensor],
+    late: Denoise[Tensor] | None,
 ) -> Denoise[Tensor]:
-    """With a refiner (`late`, of this schedule): it takes over where the request says."""
-    if request.refine_from is None:
+    """With a refiner (`late`, of this schedule), if there is one: it takes over where the request says."""
+    if schedule is None or late is None or request.refine_from is None:
         return denoise
     return handed_over(denoise, late, taken_over_at(schedule, request.refine_from))
 

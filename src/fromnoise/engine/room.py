@@ -4,8 +4,14 @@ The counts below are those of the networks' live tensors on torch's meta device 
 Attention is not in them: fused, it keeps no table of scores.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
+import torch
+
+from fromnoise.errors import OutOfMemory
+from fromnoise.request import FilledRequest
 from fromnoise.specs import ModelSpec
 
 UNET_MAPS: Final = 26  # maps of the first width and full size that are alive at most, for each row
@@ -30,3 +36,15 @@ def working_memory(spec: ModelSpec, width: int, height: int, size: int, texts: i
 def pictures_at_once(free: int, each: int) -> int:
     """How many pictures of `each` bytes to draw in one batch; one is always tried."""
     return max(1, min(MOST, int(SHARE * free) // each))
+
+
+@contextmanager
+def lack_told(request: FilledRequest, device: torch.device, hint: str) -> Generator[None]:
+    """Tell it in our words if memory runs out.  Raises: OutOfMemory"""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        problem = f"{request.width}x{request.height} pixels do not fit on {device}"
+        raise OutOfMemory(problem, hint=hint) from error
