@@ -121,7 +121,7 @@ def plan(
     free = available() if isinstance(memory, str) else memory
     budget = maxsize if free is None else free
     need = Need(load, request, at_once, picture)
-    plans = [*need.plans(budget, low=memory == LOW)]
+    plans = need.plans(budget, low=memory == LOW)
     fits = next((each for each in plans if each.peak <= budget), None)
     if fits is None:
         raise need.refusal(budget)
@@ -173,12 +173,12 @@ class Need:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        wide, wide_decoder = (
-            _spread(load, works) if spreads else 0 for works in (self.unet(asked), self.decoder(asked))
-        )
-        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
+        unet = list(unet_work(load.spec.unet, asked))
+        decoder = list(decoder_work(load.spec.vae, asked.height, asked.width))
+        wide, wide_decoder = (_spread(load, works) if spreads else 0 for works in (unet, decoder))
+        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked) + _sums(load, unet)
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.painting(asked, sequential)
+        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         encoding = self.resident + self.maps(sequential) if self.encodes else 0
@@ -212,23 +212,10 @@ class Need:
         """One of the U-Net's weights, while it is packed."""
         return self.load.size * max(work.weights for work in unet_work(self.load.spec.unet, Ask(8, 8)))
 
-    def unet(self, asked: Ask) -> list[Work]:
-        """The U-Net's work."""
-        return list(unet_work(self.load.spec.unet, asked))
-
-    def decoder(self, asked: Ask) -> list[Work]:
-        """The decoder's work, for one picture."""
-        return list(decoder_work(self.load.spec.vae, asked.height, asked.width))
-
     def activations(self, asked: Ask) -> int:
         """What the U-Net's layers hand on to each other."""
         places = asked.height * asked.width * asked.pictures * asked.texts
-        maps = int(SPARE * UNET_MAPS * self.load.size * self.load.spec.unet.base_width * places)
-        return maps + _sums(self.load, self.unet(asked))
-
-    def painting(self, asked: Ask, sequential: bool) -> int:
-        """What the decoder's layers hand on to each other."""
-        return self.at_once * self.maps(sequential) + _sums(self.load, self.decoder(asked))
+        return int(SPARE * UNET_MAPS * self.load.size * self.load.spec.unet.base_width * places)
 
     def maps(self, sequential: bool) -> int:
         """Those of the autoencoder, for one picture."""
