@@ -29,6 +29,7 @@ import fromnoise as fn
 from fromnoise.nets.oracle import Oracle
 from fromnoise.pipeline import Pipeline
 from fromnoise.score import OracleReader, load_oracle, wilson
+from fromnoise.train.device import autocast
 from fromnoise.train.loop import fit
 from fromnoise.train.oracle import OracleTask
 from fromnoise.train.own.drawing import draw
@@ -173,7 +174,7 @@ def drawn(pipe: Pipeline, prompts: Sequence[Prompt]) -> Tensor:
     parts: list[Tensor] = []
     for at in range(0, len(prompts), AT_ONCE):
         some = [prompt.text for prompt in prompts[at : at + AT_ONCE]]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(pipe.device):
             parts.append(draw(pipe, some, range(at, at + len(some)), (SIZE, SIZE)))
     return torch.cat(parts)
 

@@ -24,7 +24,7 @@ from fromnoise.engine.precision import native_dtype
 from fromnoise.reading import Facts
 from fromnoise.train.own import Wishes
 from fromnoise.train.own.learners import lora_learner
-from fromnoise.train.own.memory import forget_between, lay_out
+from fromnoise.train.own.memory import forget_between, lay_out, remember_no_weights
 from fromnoise.train.own.objective import times_for, weights_for
 
 SECONDS, GIGABYTES = 3.4, 9.0
@@ -41,6 +41,7 @@ def main() -> None:
     asked = parser.parse_args()
     pipe = fn.load(asked.model, engine="plain")
     learner = lora_learner(pipe, Wishes(kind="lora", rank=asked.rank))
+    remember_no_weights(pipe.unet)
     lay_out(pipe.unet)
     if asked.low_memory:
         forget_between(pipe.unet)

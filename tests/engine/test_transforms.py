@@ -5,12 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.engine import winograd
-from fromnoise.engine.attention import FEWEST, attend_in_tiles
+from fromnoise.engine.attention import attend_in_tiles
 from fromnoise.engine.packing import PackedConv2d, PackedGatedFeedForward, PackedLinear
 from fromnoise.engine.transforms import TRANSFORMS, hastened
 from fromnoise.engine.upsampling import FoldedUpsample, PackedUpsample
 from fromnoise.engine.winograd import WinogradConv2d
-from fromnoise.nets.attention import attend
 from fromnoise.nets.blocks import Upsample
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
@@ -122,28 +121,6 @@ def test_several_texts_a_picture_are_as_many_pictures(unet) -> None:
 
 
 # --- the parts ---
-
-
-@pytest.mark.parametrize("size", [1.0, 30.0], ids=["bounded", "with the maximum"])
-@pytest.mark.parametrize(("n", "m"), [(40, 40), (33, 5), (1, 1)])
-def test_attention_in_tiles(monkeypatch, size: float, n: int, m: int) -> None:
-    monkeypatch.setattr("fromnoise.engine.attention.TILE", 1)
-    q, k, v = size * noise(2, 3, n, 8), size * noise(2, 3, m, 8, seed=1) + 5, noise(2, 3, m, 8, seed=2)
-    assert n <= FEWEST or n % FEWEST  # the last tile is a smaller one
-    exact = attend(*(each.double() for each in (q, k, v)))
-    assert error(attend_in_tiles(q, k, v), exact) <= 1e-5
-    assert attend_in_tiles(q, k, v).isfinite().all()
-
-
-def test_float16_whose_range_is_short_is_left_to_the_plain_one(monkeypatch) -> None:
-    monkeypatch.setattr("fromnoise.engine.attention.TILE", 1)
-    q, k, v = (6 * noise(1, 2, 40, 8, seed=seed).half() for seed in range(3))
-    assert torch.equal(attend_in_tiles(q, k, v), attend(q, k, v))
-
-
-def test_causal_attention_is_the_plain_one() -> None:
-    q, k, v = (noise(1, 2, 6, 8, seed=seed) for seed in range(3))
-    assert torch.equal(attend_in_tiles(q, k, v, causal=True), attend(q, k, v, causal=True))
 
 
 @pytest.mark.parametrize("size", [None, (10, 14), (9, 14)])

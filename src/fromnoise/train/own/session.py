@@ -17,7 +17,7 @@ from fromnoise.pipeline import Pipeline
 from fromnoise.train.lock import only_one_in
 from fromnoise.train.loop import Borrowed, Run, fit
 from fromnoise.train.own.learners import embedding_learner, lora_learner, unet_learner
-from fromnoise.train.own.memory import forget_between, lay_out
+from fromnoise.train.own.memory import forget_between, lay_out, remember_no_weights
 from fromnoise.train.own.objective import CAPPED, MIN_SNR
 from fromnoise.train.own.prior import PRIOR, draw_prior, prior_examples, prior_prompts
 from fromnoise.train.own.task import OwnTask
@@ -217,6 +217,7 @@ class Session:
         """What is to be trained, once all is encoded.  Raises: RequestError if nothing is left"""
         wishes = self.wishes
         learner = LEARNERS[wishes.kind](self.pipe, wishes)
+        remember_no_weights(self.pipe.unet)
         if not self.is_small:
             lay_out(self.pipe.unet)
         if wishes.low_memory:
