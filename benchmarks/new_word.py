@@ -49,7 +49,7 @@ SIZE: Final = 128
 TRAINED_ON, EXAMINED_ON, JUDGED_ON = 7, 8, 9  # seeds of scenes
 AT_ONCE: Final = 32
 TRIES: Final = 20  # scenes for each prompt: of one thing there are 253
-LESSON: Final = ("--steps", "900", "--batch", "32", "--prior", "300", "--layers", "all", "--rank", "16")
+LESSON: Final = ("--steps", "400", "--batch", "32", "--prior", "240", "--layers", "all", "--rank", "16")
 QUICK: Final = ("--steps", "60", "--batch", "16", "--prior", "32", "--layers", "all", "--rank", "16")
 MINUTES, NEW_WORD, OLD_WORDS = 15.0, 0.80, 0.02  # the bars
 
@@ -212,7 +212,12 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    thing, work = asked.thing, asked.work
+    thing = asked.thing
+    work = asked.work / (f"{thing}-quick" if asked.quick else thing)
+    if (work / "lora").exists():
+        parser.error(
+            f"{work / 'lora'} holds an earlier lesson, which would go on: remove it, or name another --work"
+        )
     count = 24 if asked.quick else asked.prompts
     print(f"{datetime.now(UTC):%Y-%m-%d}, commit {commit()}, torch {torch.__version__}, {processor()}")
     print(f"Python {platform.python_version()}, {torch.get_num_threads()} threads")

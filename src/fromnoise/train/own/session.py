@@ -218,10 +218,10 @@ class Session:
         wishes = self.wishes
         learner = LEARNERS[wishes.kind](self.pipe, wishes)
         remember_no_weights(self.pipe.unet)
-        if not self.is_small:
-            lay_out(self.pipe.unet)
-        if wishes.low_memory:
+        if wishes.low_memory:  # to lay it out takes the U-Net twice, for a moment
             forget_between(self.pipe.unet)
+        elif not self.is_small:
+            lay_out(self.pipe.unet)
         self.lessons = lessons = Lessons(
             self.examples,
             self.cache,
