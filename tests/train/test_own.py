@@ -351,6 +351,8 @@ def test_what_could_not_be_written_or_would_do_nothing_is_refused_first(
     flow = replace(TINY, prediction="flow", schedule=replace(TINY.schedule, kind="flow"))
     with pytest.raises(RequestError, match="format: diffusers draws with no such U-Net"):
         session(build, album, tmp_path / "run", flow, kind="unet", format="diffusers")
+    with pytest.raises(RequestError, match=r"out: .*embers is there, and is no model in diffusers' format"):
+        session(build, album, album.parent, kind="unet", format="diffusers")
     with pytest.raises(RequestError, match="min_snr: tiny predicts flow"):
         session(build, album, tmp_path / "run", flow, kind="lora", min_snr=5.0)
     room = TINY.texts[0].context - 2

@@ -172,17 +172,16 @@ def draft_single_file(origin: Origin, title: str, *, prune: bool) -> Draft:
     if identity.layout.startswith(LDM):
         left_out = _unwanted(origin, prune)
         recipes |= {name: Recipe((name,)) for name in origin.rest if name not in left_out | recipes}
-    marked = {name: mark for name, mark in _marks(origin).items() if name not in recipes}
+    marked = {name: mark for name, mark in marks_of(spec, origin.family).items() if name not in recipes}
     recipes |= {name: Recipe((name,)) for name in marked}
     said = described(spec, origin.family, title, origin.metadata, decided=origin.decided)
     return Draft({"": recipes}, said, left_out, added=marked)
 
 
-def _marks(origin: Origin) -> dict[str, Tensor]:
-    """The tensors that say how it was trained."""
-    schedule = origin.spec.schedule
-    alphas = None if is_usual(schedule) else alphas_of(schedule)
-    return markers(origin.spec, origin.family) | ({} if alphas is None else {ALPHAS: alphas})
+def marks_of(spec: ModelSpec, family: str) -> dict[str, Tensor]:
+    """The tensors by which a single file says how its model was trained."""
+    alphas = None if is_usual(spec.schedule) else alphas_of(spec.schedule)
+    return markers(spec, family) | ({} if alphas is None else {ALPHAS: alphas})
 
 
 def _unwanted(origin: Origin, prune: bool) -> dict[str, str]:

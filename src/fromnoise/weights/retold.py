@@ -1,8 +1,10 @@
 """What will be read from a draft about noise and latents: what it has no words for is refused, not bent."""
 
 import json
+from collections.abc import Mapping
 from math import isclose
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -41,28 +43,34 @@ def check_told(origin: Origin, draft: Draft, target: str) -> None:
         raise WeightsError(f"{origin.stored.name} cannot be converted: {problem}", hint="convert to a folder")
     if HEADER in draft.metadata:  # ours holds the very spec
         return
-    if lost := _lost(origin.spec, _understood(origin, draft)):
+    configs = {name: json.loads(draft.texts[path]) for name, path in CONFIGS.items() if path in draft.texts}
+    marks = {name: _mark(origin, draft, name) for name in MARKS if name in draft.files.get("", {})}
+    if lost := unsaid(origin.spec, origin.family, draft.metadata, marks, configs):
         problem = f"{origin.stored.name} cannot be converted: {target} has no words for {lost}"
         raise WeightsError(problem, hint="convert to our format: --to ours")
 
 
-def _understood(origin: Origin, draft: Draft) -> ModelSpec:
-    """The model as a reader of the draft will understand it."""
-    configs = {name: json.loads(draft.texts[path]) for name, path in CONFIGS.items() if path in draft.texts}
-    marks = {name: _mark(origin, draft, name) for name in MARKS if name in draft.files.get("", {})}
+def unsaid(
+    spec: ModelSpec,
+    family: str,
+    metadata: Mapping[str, str],
+    marks: Mapping[str, Tensor],
+    configs: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """What of a model a reader of all this will understand otherwise; "" if nothing."""
     told = Stored(
-        origin.stored.name,
-        origin.stored.path,
+        spec.name,
+        Path(),
         "folder",  # whatever it is to be: what lies beside the source will not lie beside it
         {name: tuple(mark.shape) for name, mark in marks.items()},
         {name: mark.dtype for name, mark in marks.items()},
-        {} if configs else draft.metadata,  # diffusers reads a folder's JSON alone
+        {} if configs else metadata,  # diffusers reads a folder's JSON alone
         configs,
         fetch=marks.__getitem__,
     )
-    family = origin.family or declared_family(configs)
-    base = usual(family, variant_of(origin.spec.unet, family).name)
-    return settle(told, base, family)[0]
+    family = family or declared_family(configs)
+    base = usual(family, variant_of(spec.unet, family).name)
+    return _lost(spec, settle(told, base, family)[0])
 
 
 def _mark(origin: Origin, draft: Draft, name: str) -> Tensor:

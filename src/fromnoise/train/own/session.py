@@ -22,7 +22,7 @@ from fromnoise.train.own.objective import CAPPED, MIN_SNR
 from fromnoise.train.own.prior import PRIOR, draw_prior, prior_examples, prior_prompts
 from fromnoise.train.own.task import OwnTask
 from fromnoise.train.own.wishes import Wishes
-from fromnoise.train.own.writing import form_of, write_result
+from fromnoise.train.own.writing import check_target_of, write_result
 from fromnoise.train.pictures import (
     MOMENTS,
     Buckets,
@@ -84,7 +84,7 @@ class Session:
             problem = f"{pipe.spec.name} predicts {pipe.spec.prediction}: its errors count alike at all times"
             raise RequestError({"min_snr": problem}, hint="leave --min-snr out")
         if wishes.kind == "unet":
-            form_of(wishes, pipe.spec)  # refuses what could not be written in the end
+            check_target_of(wishes, pipe.spec, out, name_of(pictures))
         if wishes.kind == "embedding":
             embedding_learner(pipe, wishes)  # refuses what cannot be learned
         self.pictures, self.out, self.pipe, self.wishes = (

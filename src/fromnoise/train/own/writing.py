@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import torch
 
-from fromnoise.errors import RequestError, WeightsError
+from fromnoise.errors import RequestError, StorageError, WeightsError
 from fromnoise.specs import ModelSpec
 from fromnoise.text import Tokenizer
 from fromnoise.train.log import BOARD
@@ -21,13 +21,18 @@ from fromnoise.train.state import DAMAGED, LATEST, PREVIOUS
 from fromnoise.weights.adapter_names import Layout
 from fromnoise.weights.adapter_writer import save_adapter
 from fromnoise.weights.adapters import WORDS, Adapter
-from fromnoise.weights.conversion import Form, convert
+from fromnoise.weights.conversion import TITLES, Form, check_target, convert, goal_of
 from fromnoise.weights.conversion import Wishes as Conversion
+from fromnoise.weights.drafts import marks_of
 from fromnoise.weights.embeddings import Embedding, EmbeddingLayout, save_embedding
 from fromnoise.weights.families import family_of
-from fromnoise.weights.folder_configs import model_index, unet_config, vae_config
+from fromnoise.weights.folder_configs import SIZES, Config, model_index, unet_config, vae_config
+from fromnoise.weights.folders import SCHEDULER
 from fromnoise.weights.layouts import LAYOUTS, folder_spec
+from fromnoise.weights.modelspec import described
 from fromnoise.weights.native import Parts, save_native
+from fromnoise.weights.retold import unsaid
+from fromnoise.weights.schedule_configs import scheduler_config
 
 SUFFIX: Final = ".safetensors"
 TAKEN: Final = (LATEST, PREVIOUS, DAMAGED, TRUNK, MOMENTS, PRIOR, BOARD)  # by the training itself
@@ -46,18 +51,41 @@ def form_of(wishes: Wishes, spec: ModelSpec) -> Form:
 
 def _obstacle(form: Form, spec: ModelSpec) -> str:
     """Why a model cannot be written so, as a conversion would find out; "" if it can."""
+    if form == "ours":
+        return ""
     family = family_of(spec.unet)
-    if form == "ldm" and (spec.vae.patch != 1 or len(spec.texts) != len(LAYOUTS.get(family, ()))):
-        return f"{spec.name} is of no family that other programs have single files of"
-    if form == "diffusers":
-        cut = folder_spec(spec)
+    if form == "ldm":
+        if spec.vae.patch != 1 or len(spec.texts) != len(LAYOUTS.get(family, ())):
+            return f"{spec.name} is of no family that other programs have single files of"
+        lost = unsaid(spec, family, described(spec, family, spec.name, {}), marks_of(spec, family), {})
+    else:
         try:
-            unet_config(cut.unet, cut.texts, family, sample_size=1)
-            vae_config(cut.vae, family, sample_size=1)
-            model_index(cut, family, {})
+            lost = unsaid(spec, family, {}, {}, _configs(folder_spec(spec), family))
         except WeightsError as error:
             return error.message
-    return ""
+    return lost and f"{TITLES[form]} has no words for {lost}"
+
+
+def _configs(spec: ModelSpec, family: str) -> dict[str, Config]:
+    """What a folder will say of a model.  Raises: WeightsError if it cannot be said"""
+    return {
+        "unet": unet_config(spec.unet, spec.texts, family, sample_size=1),
+        "vae": vae_config(spec.vae, family, sample_size=1),
+        "model_index": model_index(spec, family, {}),
+        SCHEDULER: scheduler_config(spec, euler=family in SIZES),
+    }
+
+
+def check_target_of(wishes: Wishes, spec: ModelSpec, out: Path, name: str) -> None:
+    """Refuse a whole model that could not be written in the end.  Raises: RequestError"""
+    form = form_of(wishes, spec)
+    target, between = _target(form, out, name), _between(out, name)
+    _, box = goal_of(target, form)
+    try:
+        if target.exists():
+            check_target(between, target, box, force=True)
+    except StorageError as error:
+        raise RequestError({"out": error.message}, hint="name another folder: -o FOLDER") from error
 
 
 def write_result(
@@ -109,18 +137,26 @@ def _write_model(
         tuple(tokenizer.to_json() for tokenizer in pipe.tokenizers),
         about,
     )
-    whole = _free(out / f"{name}{SUFFIX}")
+    target, between = _target(form, out, name), _between(out, name)
     if form == "ours":
-        save_native(parts, whole)
-        return whole
-    between = out / f"{name}.between{SUFFIX}"
-    target = whole if form == "ldm" else _free(out / name)
+        save_native(parts, target)
+        return target
     try:
         save_native(parts, between)
         convert(between, target, Conversion(to=form, force=True), _spell, _silence)
     finally:
         between.unlink(missing_ok=True)
     return target
+
+
+def _target(form: Form, out: Path, name: str) -> Path:
+    """Where a whole model goes: a file, or a folder."""
+    return _free(out / (name if form == "diffusers" else f"{name}{SUFFIX}"))
+
+
+def _between(out: Path, name: str) -> Path:
+    """Where it lies in our format while it is converted."""
+    return out / f"{name}.between{SUFFIX}"
 
 
 def _spell(tokenizer: Mapping[str, Any]) -> tuple[Mapping[str, int], Sequence[tuple[str, str]]]:
