@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fromnoise import durable
 from fromnoise.errors import NonFiniteError, StorageError, WeightsError
-from fromnoise.train import log, loop
+from fromnoise.train import log, loop, meter
 from fromnoise.train.log import LOG, Log
 from fromnoise.train.loop import TRUNK, fit
 from fromnoise.train.recipe import Progress, Recipe
@@ -240,6 +240,69 @@ def test_what_takes_long_to_save_is_saved_more_rarely(
     run.train_step()
     run.save()
     assert run.pause == 20 * 60
+
+
+class Slow(Line):
+    """A task that takes two seconds a step, and some for a look."""
+
+    def __init__(self, look: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self.takes, self.now = look, 0.0
+        for module in (loop, meter):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        self.now += 2
+        return super().loss(step)
+
+    def look(self, folder: Path, step: int) -> dict[str, float]:
+        self.now += self.takes
+        return super().look(folder, step)
+
+
+class Killed(BaseException):
+    """As far as a task can tell."""
+
+
+@pytest.mark.parametrize(("step", "left"), [(8, [8, 16, 20]), (20, [20])])
+def test_a_kill_in_a_look_loses_no_step_and_the_look_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, left: list[int]
+) -> None:
+    task = Slow(150, monkeypatch)
+    look = task.look
+
+    def killed(folder: Path, at: int) -> dict[str, float]:
+        if at == step:
+            raise Killed
+        return look(folder, at)
+
+    task.look = killed  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        list(fit(task, replace(SHORT, save_every=180.0), tmp_path))
+    assert read_checkpoint(tmp_path / LATEST).facts["step"] == step
+    told = [p.step for p in fit(Line(), SHORT, tmp_path) if "weight" in p.figures]
+    assert told == left
+    assert [p.step for p in fit(Line(), SHORT, tmp_path) if p.figures] == []
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1, [8, 20]), (150, [8, 16, 20]), (1000, [8, 16, 20])])
+def test_looks_that_outlast_the_pause_begin_with_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: list[int]
+) -> None:
+    saves = count_saves(monkeypatch)
+    list(fit(Slow(seconds, monkeypatch), replace(SHORT, save_every=180.0), tmp_path))
+    assert saves == expected
+
+
+def test_speed_is_that_of_the_steps_and_counts_the_pictures_that_they_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, last = fit(Slow(1000, monkeypatch), SHORT, tmp_path / "batches")
+    assert (last.pictures_per_second, last.seconds_a_step) == (SHORT.batch / 2, 2)
+    task = Slow(1000, monkeypatch)
+    task.pictures = lambda step: 1 + step % 2  # type: ignore[attr-defined]
+    *_, last = fit(task, SHORT, tmp_path / "buckets")
+    assert (last.pictures_per_second, last.seconds_a_step) == (1.5 / 2, 2)
 
 
 def test_a_second_process_in_a_folder_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,11 @@ def test_stopping_and_going_on_is_the_same_as_not_stopping(
     assert (tmp_path / "whole" / f"sheet-{STEPS:06}.png").is_file()
 
 
+def test_speed_counts_the_pictures_that_small_buckets_have(build: Build, album: Path, tmp_path: Path) -> None:
+    told, _ = run(session(build, album, tmp_path, kind="lora", rank=1, batch=4, steps=3), 3)  # an epoch
+    assert told[-1].pictures_per_second * told[-1].seconds_a_step == pytest.approx(5 / 3)
+
+
 def drawn(pipe: Pipeline, prompt: str = "an ember on a hill") -> bytes:
     return pipe(prompt, seed=1, width=16, height=16, steps=1).pictures[0].rgb
 

@@ -20,6 +20,7 @@ from fromnoise.weights.wording import few
 if TYPE_CHECKING:
     from fromnoise.pipeline import Pipeline
     from fromnoise.train.own import Session, Wishes
+    from fromnoise.train.recipe import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -177,8 +178,6 @@ def learn(kind: str, folder: Path, **told: Any) -> None:
 
 def train(session: "Session", screen: Screen) -> None:
     """Train, and write the result."""
-    from time import monotonic
-
     from fromnoise.cli.train import Teller
 
     task = session.task()
@@ -186,15 +185,15 @@ def train(session: "Session", screen: Screen) -> None:
     if cut := session.lessons.too_long():
         screen.warn(f"{len(cut):,} captions are too long, and their ends are left out: {few(cut)}")
     screen.say(f"{task.learner.count:,} numbers learn")
-    teller, began, seen = Teller(), monotonic(), list[int]()
+    teller, seconds = Teller(), list[float]()
 
-    def tell(now: Any) -> Moment:
-        seen.append(now.step)
+    def tell(now: "Progress") -> Moment:
+        seconds[:] = [now.seconds_a_step]
         return teller(now)
 
     follow(session.wishes.kind, session.train(task), tell)
-    if steps := seen[-1] - seen[0]:
-        screen.say(f"{(monotonic() - began) / steps:.2f} s a step{memory()}")
+    if seconds[0]:
+        screen.say(f"{seconds[0]:.2f} s a step{memory()}")
     file, word = session.write(task), session.wishes.word
     if word not in ("", file.stem):
         screen.say(f"its file has another name; draw with --embedding {quote(f'{word}={file}')}")

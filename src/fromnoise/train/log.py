@@ -78,6 +78,10 @@ class Log:
                 if told["step"] <= until:
                     yield told
 
+    def has(self, step: int) -> bool:
+        """Whether it tells the figures of a step."""
+        return any(line["step"] == step and line["figures"] for line in self.lines(step))
+
     def seconds(self, until: float = inf) -> float:
         """How long was trained, up to this step; the pauses between sessions are not counted."""
         return sum(b["time"] - a["time"] for a, b in pairwise(self.lines(until)) if b["figures"])

@@ -1,9 +1,9 @@
 """The loop that every stage shares: steps, learning rate, averages, checkpoints, log, pictures on the way."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fromnoise.errors import NonFiniteError, WeightsError
 from fromnoise.train.ema import Ema
 from fromnoise.train.lock import only_one_in
 from fromnoise.train.log import Log
+from fromnoise.train.meter import Meter
 from fromnoise.train.recipe import Progress, Recipe, Task
 from fromnoise.train.state import (
     DAMAGED,
@@ -49,23 +50,23 @@ def fit(task: Task, recipe: Recipe, folder: Path, *, report_every: int = 50) -> 
 
 
 def _fit(run: "Run", report_every: int) -> Iterator[Progress]:
-    recipe = run.recipe
     require_room(run.folder, run.room())
-    meter, log, saved = Meter(run), Log(run.folder), time.monotonic()
+    meter, log = Meter(run), Log(run.folder)
     yield log.write(meter.progress({}, run.notes))
     try:
         with kept_memory():
-            while run.step < recipe.steps:
-                meter.count(run.train_step())
-                looks = run.step % recipe.look_every == 0 or run.step == recipe.steps
-                seen = run.look() if looks else {}
-                if looks or run.step % report_every == 0:
+            if run.looks and not log.has(run.step):  # killed while it looked
+                yield log.write(meter.progress(run.look()))
+            while run.step < run.recipe.steps:
+                meter.step()
+                if run.looks:
+                    run.save_in_time(run.looking)
+                seen = run.look() if run.looks else {}
+                if run.looks or run.step % report_every == 0:
                     yield log.write(meter.progress(meter.means() | seen))
                 else:
                     yield meter.progress({})
-                if time.monotonic() - saved > run.pause:
-                    run.save()
-                    saved = time.monotonic()
+                run.save_in_time()
     finally:
         run.save()
 
@@ -85,7 +86,8 @@ class Run:
         )
         self.ema = Ema(task.modules, recipe.ema) if recipe.ema else None
         self.step = self.saved_step = 0
-        self.saving = 0.0  # seconds that the last save took
+        self.saved, self.saving = time.monotonic(), 0.0  # when, and how many seconds the last save took
+        self.looking = inf  # seconds that the last look took
         self.began = 0  # where the optimiser's moments did: later, if a training goes on without them
         self.between_steps = True  # else the weights, the moments and the averages are of different moments
         self.notes: tuple[str, ...] = ()
@@ -135,14 +137,25 @@ class Run:
             )
         return value
 
+    @property
+    def pictures(self) -> int:
+        """How many the next step learns from: what the task says, else a batch."""
+        told: Callable[[int], int] | None = getattr(self.task, "pictures", None)
+        return told(self.step) if told else self.recipe.batch
+
+    @property
+    def looks(self) -> bool:
+        """Whether the task is to judge itself after the last step."""
+        return self.step > 0 and (self.step % self.recipe.look_every == 0 or self.step == self.recipe.steps)
+
     def look(self) -> dict[str, float]:
         """Let the task judge itself with the weights that would be exported."""
-        self.between_steps = False
+        self.between_steps, began = False, time.monotonic()
         with self.averaged(), torch.no_grad():
             self.task.modules.eval()
             figures = self.task.look(self.folder, self.step)
             self.task.modules.train()
-        self.between_steps = True
+        self.between_steps, self.looking = True, time.monotonic() - began
         return figures
 
     def averaged(self) -> "Borrowed":
@@ -193,6 +206,12 @@ class Run:
             began = time.monotonic()
             keep(self.folder, self.tensors(), self.facts())
             self.saved_step, self.saving = self.step, time.monotonic() - began
+
+    def save_in_time(self, ahead: float = 0.0) -> None:
+        """Save if the pause is over, or will be after what takes so many seconds."""
+        if time.monotonic() - self.saved + ahead > self.pause:
+            self.save()
+            self.saved = time.monotonic()
 
     def resume(self, found: Found) -> None:
         """Take up a checkpoint exactly.  Raises: WeightsError if it is another task's or network's"""
@@ -247,41 +266,6 @@ class Run:
             yield f"the recipe has changed: {changes}"
         if self.step >= self.recipe.steps:
             yield f"nothing left to train: {self.step} of {self.recipe.steps} steps are done"
-
-
-class Meter:
-    """How fast a run goes, and the means of its figures."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.first, self.began = run, run.step, time.monotonic()
-        self.sums: dict[str, float] = {}
-        self.counted = 0
-
-    def count(self, figures: Mapping[str, float]) -> None:
-        """Add a step's figures."""
-        self.counted += 1
-        for name, value in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """Of the steps since the last time it was asked."""
-        means = {name: total / self.counted for name, total in self.sums.items()}
-        self.sums, self.counted = {}, 0
-        return means
-
-    def progress(self, figures: Mapping[str, float], notes: tuple[str, ...] = ()) -> Progress:
-        """This moment."""
-        run, recipe = self.run, self.run.recipe
-        steps, seconds = run.step - self.first, time.monotonic() - self.began
-        return Progress(
-            step=run.step,
-            of=recipe.steps,
-            rate=run.rate(max(0, run.step - 1)),
-            pictures_per_second=recipe.batch * steps / seconds if seconds else 0.0,
-            seconds_left=seconds / steps * (recipe.steps - run.step) if steps else None,
-            figures=figures,
-            notes=notes,
-        )
 
 
 class Borrowed:

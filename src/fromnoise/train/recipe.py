@@ -83,3 +83,4 @@ class Progress:
     seconds_left: float | None  # None before the first step
     figures: Mapping[str, float]  # means since the last report, and the validation's; empty between reports
     notes: tuple[str, ...] = ()  # what happened at the start: a resume, a damaged checkpoint, another recipe
+    seconds_a_step: float = 0.0  # without looks and saves, as pictures per second are

@@ -39,6 +39,10 @@ class OwnTask:
         self.pipe, self.seed = learner.pipe, lessons.seed
         self.size = max(lessons.cache.buckets.sizes, key=lambda size: (size[0] * size[1], size[0] == size[1]))
 
+    def pictures(self, step: int) -> int:
+        """How many a step learns from: of a small bucket, fewer than a batch."""
+        return len(self.lessons.timetable.at(step))
+
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """The weighted squared error of the network's answer; every picture of an epoch counts alike."""
         lesson, chance = self.lessons.at(step), generator(self.seed, NOISE, step)
