@@ -144,6 +144,22 @@ def test_an_interrupted_run_keeps_what_it_has_and_ends_with_the_same(
     assert len(shards_in(tmp_path / "whole")) == 4
 
 
+def test_a_kill_loses_no_more_than_three_minutes_of_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10**6, 50))  # each look at it is 50 seconds later
+    monkeypatch.setattr(module, "monotonic", clock.__next__)
+    pictures, run = open_pictures(kohya(tmp_path / "p", 7)), tmp_path / "run"
+    filling = cache_in(run).fill(pictures.examples)
+    there: list[int] = []
+    for _ in pictures.examples:
+        next(filling)
+        there.append(len(shards_in(run)))
+    assert there == [0, 0, 0, 1, 1, 1, 1]  # and not every picture in a file of its own
+    filling.close()
+    assert filled(run, pictures).encoded == 0
+
+
 def test_two_processes_do_not_encode_into_one_folder(tmp_path: Path) -> None:
     pictures = open_pictures(kohya(tmp_path / "p", 2))
     filling = cache_in(tmp_path / "run").fill(pictures.examples)

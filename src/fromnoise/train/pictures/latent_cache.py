@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from time import monotonic
 from typing import Final, cast
 
 import torch
@@ -29,7 +30,8 @@ from fromnoise.train.tensorfile import open_tensors
 from fromnoise.weights.wording import shown
 
 MOMENTS: Final = "moments"  # the folder's name in a run
-SHARD: Final = 256  # pictures
+SHARD: Final = 256  # pictures, ...
+PATIENCE: Final = 180.0  # ... or as many as so many seconds bring
 CROP: Final = 14  # what the generators are for
 ENCODER: Final = "encoder"  # in a shard's facts
 VERSION: Final = 1  # of how a picture becomes moments; another one encodes everything again
@@ -83,12 +85,14 @@ class LatentCache:
     def _fill(self, examples: list[Example]) -> Iterator[int]:
         self._require_room(examples)
         fresh: dict[str, Tensor] = {}
+        written = monotonic()
         try:
             for done, example in enumerate(examples, start=1):
                 self._add(example, fresh)
-                if len(fresh) == SHARD:
+                if len(fresh) == SHARD or (fresh and monotonic() - written > PATIENCE):
                     full, fresh = fresh, {}
                     self._write(full)
+                    written = monotonic()
                 yield done
         finally:
             if fresh:
