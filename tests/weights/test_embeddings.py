@@ -14,8 +14,10 @@ from fromnoise.errors import RequestError, WeightsError
 from fromnoise.pipeline import Pipeline
 from fromnoise.reading import Facts
 from fromnoise.specs import TINY, ModelSpec
+from fromnoise.weights.detect import detect
 from fromnoise.weights.embeddings import Embedding, open_embedding, save_embedding
 from fromnoise.weights.native import Parts
+from fromnoise.weights.stored import open_weights
 
 Build = Callable[[ModelSpec], Parts]
 
@@ -83,6 +85,19 @@ def test_what_is_written_is_read_again_and_one_vector_may_be_flat(tmp_path: Path
     assert open_embedding(path).vectors[0].shape == (1, 32)
     with pytest.raises(RequestError, match="layout: 'kohia' is unknown; did you mean 'kohya'"):
         save_embedding(found, path, "kohia")  # type: ignore[arg-type]
+
+
+def test_a_word_with_a_dot_is_no_layer(tmp_path: Path) -> None:
+    given, path = Embedding("mr.smith", (numbers(2, 768),)), tmp_path / "mr.smith.safetensors"
+    save_embedding(given, path, "diffusers")
+    assert load_file(path).keys() == {"mr.smith"}
+    found = open_embedding(path)
+    assert found.word == "mr.smith"
+    assert torch.equal(found.vectors[0], given.vectors[0])
+    with open_weights(path) as stored:
+        assert detect(stored).kind == "embedding"
+    path.rename(tmp_path / "learned_embeds.safetensors")
+    assert open_embedding(tmp_path / "learned_embeds.safetensors").word == "mr.smith"
 
 
 def test_a_word_with_a_tokens_vector_is_read_as_that_token(build: Build) -> None:

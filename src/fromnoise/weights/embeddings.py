@@ -34,6 +34,7 @@ SEVERAL: Final = {  # of models with several text encoders: which one each is fo
     "text_encoders_0": 0,
     "text_encoders_1": 1,
 }
+WORD: Final = "fromnoise_word"  # in the metadata of ours that name the tensor by the word
 NAMELESS: Final = ("learned_embeds", "embedding", "embeddings")  # files that are called alike by everybody
 MOST: Final = 128  # vectors a word; a text has room for 75 tokens
 
@@ -99,7 +100,7 @@ def in_order(stored: Stored) -> list[str]:
     flat = all(len(stored.shapes[name]) in (1, 2) and stored.dtypes[name].is_floating_point for name in names)
     if names and flat and all(name in SEVERAL for name in names):
         return sorted(names, key=SEVERAL.__getitem__)
-    if len(names) == 1 and flat and "." not in names[0].removeprefix(A1111):
+    if len(names) == 1 and flat and may_be_word(stored, names[0]):
         return names
     problem = f"it is no embedding: {len(stored.shapes)} tensors, first {shown(next(iter(stored.shapes)))!r}"
     raise WeightsError(problem, hint="`fromnoise inspect FILE` says what it is")
@@ -108,6 +109,11 @@ def in_order(stored: Stored) -> list[str]:
 def vectors_in(stored: Stored) -> list[str]:
     """The tensors that may be vectors of a word: ids of words are none."""
     return [name for name in stored.shapes if not name.startswith(TOKENS)]
+
+
+def may_be_word(stored: Stored, name: str) -> bool:
+    """Whether a tensor may be called by a word: with dots it is a layer's, unless the file says that word."""
+    return "." not in name.removeprefix(A1111) or name == stored.metadata.get(WORD)
 
 
 def _read(stored: Stored, name: str) -> Tensor:
@@ -138,8 +144,9 @@ def save_embedding(
     tensors = dict(zip(_names(embedding, layout), embedding.vectors, strict=True))
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in tensors.items()}
     slots = [Slot(name, tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()]
+    metadata = {**embedding.metadata, **({WORD: embedding.word} if embedding.word in tensors else {})}
     with replacing(Path(path)) as part, part.open("wb") as file:
-        write_safetensors(file, slots, embedding.metadata, lambda slot: pieces_of(tensors[slot.name]))
+        write_safetensors(file, slots, metadata, lambda slot: pieces_of(tensors[slot.name]))
 
 
 def _names(embedding: Embedding, layout: str) -> Sequence[str]:

@@ -6,7 +6,7 @@ from typing import Final
 from fromnoise.errors import WeightsError
 from fromnoise.weights.adapter_findings import findings
 from fromnoise.weights.adapter_names import read_name
-from fromnoise.weights.embeddings import A1111, vectors_in
+from fromnoise.weights.embeddings import may_be_word, vectors_in
 from fromnoise.weights.families import UPSCALER
 from fromnoise.weights.identity import DIFFUSERS, Finding, Identity
 from fromnoise.weights.networks import Network
@@ -137,7 +137,7 @@ def _embedding(stored: Stored) -> Identity | None:
     shapes = [stored.shapes[name] for name in names]
     widths = {shape[-1] if shape else 0 for shape in shapes}
     flat = all(len(shape) in (1, 2) for shape in shapes)
-    plain = all("." not in name.removeprefix(A1111) for name in names)
+    plain = all(may_be_word(stored, name) for name in names)
     marked = plain and any(name.startswith(EMBEDDING_MARKS) for name in names)
     if (
         not 1 <= len(names) <= MOST_EMBEDDINGS
