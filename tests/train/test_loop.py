@@ -115,9 +115,15 @@ def test_numbers_that_are_not_finite_stop_the_training_and_spare_the_last_good_s
 ) -> None:
     stopped_at(tmp_path, 6)
     before = (tmp_path / LATEST).read_bytes()
-    with pytest.raises(NonFiniteError, match=rf"{message} at step 10\n.*lower the learning rate \(0\.05\)"):
+    told = rf"{message} at step 10\n.*lower the learning rate \(0\.05\)"
+    with pytest.raises(NonFiniteError, match=told) as one:
         list(fit(Breaking(10, how), SHORT, tmp_path))
+    assert one.value.hint.endswith(f"{tmp_path} holds the last good state")
     assert (tmp_path / LATEST).read_bytes() == before
+    with pytest.raises(NonFiniteError) as other:
+        list(fit(Breaking(2, how), SHORT, tmp_path / "afresh"))
+    assert other.value.hint.endswith("nothing was saved yet, so it begins anew")
+    assert not (tmp_path / "afresh" / LATEST).exists()
 
 
 def test_another_tasks_or_networks_checkpoint_is_refused(tmp_path: Path) -> None:

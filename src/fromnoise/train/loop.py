@@ -131,9 +131,12 @@ class Run:
 
     def _finite(self, what: str, number: Tensor) -> float:
         if not isfinite(value := number.item()):
+            left = "nothing was saved yet, so it begins anew"
+            if any((self.folder / name).exists() for name in (LATEST, PREVIOUS)):
+                left = f"{self.folder} holds the last good state"
             raise NonFiniteError(
                 f"the {self.task.name} {what} is {value} at step {self.step}",
-                hint=f"lower the learning rate ({self.recipe.lr:g}); {self.folder} holds the last good state",
+                hint=f"lower the learning rate ({self.recipe.lr:g}); {left}",
             )
         return value
 
