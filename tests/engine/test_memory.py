@@ -171,6 +171,15 @@ def test_a_weight_that_takes_anothers_place_is_used_and_the_old_one_is_exact(she
         assert torch.equal(ask(fast), before)
 
 
+def test_what_was_packed_before_a_cast_is_packed_anew(shelved: UNet) -> None:
+    layer = shelved.mid[0].conv1  # type: ignore[index]
+    packed = packing.Packed(lambda weight: weight, lambda: layer.weight)
+    assert isinstance(layer.weight, Shelved)
+    assert packed().dtype == torch.float32
+    shelved.double()
+    assert packed().dtype == torch.float64
+
+
 # --- activations ---
 
 

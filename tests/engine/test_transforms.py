@@ -188,6 +188,24 @@ def test_small_maps_and_few_channels_are_left(monkeypatch) -> None:
     assert not winograd.pays(1, 320, 2, 2000), "most of each tile lies beside the map"
 
 
+def test_after_a_cast_sums_of_pixels_are_left(monkeypatch) -> None:
+    monkeypatch.setattr(PackedConv2d, "forward", lambda self, x: self.plain(x))
+    plain = nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False)
+    conv, x = WinogradConv2d(plain), noise(1, 6, 16, 16)
+    assert not torch.equal(conv(x), plain(x))
+    assert torch.equal(conv.bfloat16()(x.bfloat16()), plain(x.bfloat16()))
+
+
+def test_kernels_that_are_kept_otherwise_go_at_once() -> None:
+    conv = WinogradConv2d(nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False))
+    for is_spread in (False, True, False):
+        winograd.keep_spread(conv, is_spread)
+        assert conv.weight.made is None
+        conv(noise(1, 6, 16, 16))
+        winograd.keep_spread(conv, is_spread)
+        assert conv.weight.made is not None
+
+
 def test_a_map_is_packed_for_its_size() -> None:
     plain = nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False)
     conv = WinogradConv2d(plain)

@@ -85,10 +85,11 @@ class Packed:
 
 
 def _state(weight: Tensor | None) -> Any:
-    """What changes where a weight is written to, as in training, or cast; others are never written to."""
-    if type(weight) is not nn.Parameter or weight.is_inference():
+    """What changes where a weight is cast, or written to, as in training; of others nobody counts writes."""
+    if weight is None:
         return None
-    return weight._version, weight.dtype  # pyright: ignore[reportPrivateUsage]
+    is_counted = type(weight) is nn.Parameter and not weight.is_inference()
+    return weight.dtype, weight._version if is_counted else 0  # pyright: ignore[reportPrivateUsage]
 
 
 def packed_in(network: nn.Module) -> list[Packed]:

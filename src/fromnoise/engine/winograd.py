@@ -56,7 +56,7 @@ class WinogradConv2d(PackedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, I, H, W) -> (B, O, H, W)"""
-        if not pays(*x.shape):
+        if x.dtype != torch.float32 or not pays(*x.shape):  # the network may have been cast since it was made
             return super().forward(x)
         return convolved(x, self.weight(self.is_spread), self.plain.bias)
 
@@ -69,10 +69,11 @@ class WinogradConv2d(PackedConv2d):
 
 
 def keep_spread(network: nn.Module, is_spread: bool) -> None:
-    """Say whether kernels are kept as they are multiplied, or made so at each use."""
+    """Say whether kernels are kept as they are multiplied, or made so at each use; others are given back."""
     for module in network.modules():
-        if isinstance(module, WinogradConv2d):
+        if isinstance(module, WinogradConv2d) and module.is_spread != is_spread:
             module.is_spread = is_spread
+            module.weight.forget()
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:
