@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 from fromnoise.cli.app import app
-from fromnoise.engine import int8_products
+from fromnoise.engine import int8_products, transforms
 from fromnoise.engine.int8 import (
     BLOCK,
     FEWEST,
@@ -23,7 +23,7 @@ from fromnoise.engine.int8 import (
     quantized,
 )
 from fromnoise.engine.int8_products import Bytes, why_not
-from fromnoise.engine.packing import PackedConv2d, PackedLinear
+from fromnoise.engine.packing import PackedConv2d, PackedLinear, keep_packed, packed_in
 from fromnoise.engine.transforms import check_int8
 from fromnoise.engine.transforms import quantized as quantized_network
 from fromnoise.engine.upsampling import FoldedUpsample
@@ -246,6 +246,21 @@ def test_every_kind_of_part_is_found_and_the_others_are_packed() -> None:
     }
     assert ours | {PackedConv2d, PackedLinear} <= kinds
     assert type(fast.leave) is type(fast.down[0][0]) is PackedConv2d
+
+
+def test_of_two_forms_of_a_weight_one_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transforms, "why_not", str)  # nothing: bytes are not multiplied here
+    plain = made(lambda: UNet(replace(SMALL, base_width=256, groups=8)))
+    fast = quantized_network(plain)
+    kinds = {type(module) for module in fast.modules()}
+    assert {QuantizedAttention, QuantizedGatedFeedForward, QuantizedLinear, QuantizedUpsample} <= kinds
+    total = sum(weight.numel() for weight in plain.parameters()) + sum(
+        7 * width**2 for width in plain.spec.widths[1:]
+    )
+    for share in (1.0, 0.5):
+        keep_packed(fast, int(share * total))
+        stay = {id(w): w for each in packed_in(fast) if each.stays for w in each.weights if w is not None}
+        assert share - 0.15 < sum(weight.numel() for weight in stay.values()) / total <= share
 
 
 @able

@@ -64,7 +64,7 @@ class QuantizedUpsample(FoldedUpsample):
         def pack(weight: Tensor, bias: Tensor | None) -> list[list[Matrix]]:
             return [[kernel(each, bias, self.how) for each in row] for row in fold(weight)]
 
-        self.matrices = Packed(pack, lambda: conv.weight, lambda: conv.bias)
+        self.matrices = Packed(pack, lambda: conv.weight, lambda: conv.bias, grows=folded.kernels.grows)
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)"""

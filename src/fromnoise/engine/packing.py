@@ -4,7 +4,7 @@ oneDNN, with which torch calculates on CPUs, has an order of its own for every p
 uses the same operators. They also take along an activation that follows a product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import is_not
 from typing import Any, Final
 
@@ -38,16 +38,21 @@ def can_pack(dtype: torch.dtype = torch.float32) -> bool:
 
 
 class Packed:
-    """Something made from weights, and made again when they are others (an adapter's) or were written to."""
+    """Something made from weights, and made again when they are others (an adapter's) or were written to.
 
-    def __init__(self, pack: Callable[..., Any], *sources: Callable[[], Tensor | None]) -> None:
-        self.pack, self.sources = pack, sources
+    `grows`: how many numbers come of one
+    """
+
+    def __init__(
+        self, pack: Callable[..., Any], *sources: Callable[[], Tensor | None], grows: float = 1.0
+    ) -> None:
+        self.pack, self.sources, self.grows = pack, sources, grows
         self.stays = True  # from one call to the next
         self.forget()
 
     def __call__(self, *shape: int) -> Any:
         """What the present weights are packed to, for inputs of this shape if it matters."""
-        weights = self._weights()
+        weights = self.weights
         if not self.stays:
             with lasting_memory():
                 return self.pack(*weights, *shape)
@@ -73,14 +78,11 @@ class Packed:
     @property
     def size(self) -> int:
         """Bytes of the weights that it is made from."""
-        return sum(weight.numel() * weight.element_size() for weight in self._weights() if weight is not None)
+        return sum(weight.numel() * weight.element_size() for weight in self.weights if weight is not None)
 
     @property
-    def count(self) -> int:
-        """How many numbers the weights are that it is made from."""
-        return sum(weight.numel() for weight in self._weights() if weight is not None)
-
-    def _weights(self) -> tuple[Tensor | None, ...]:
+    def weights(self) -> tuple[Tensor | None, ...]:
+        """The present ones."""
         return tuple(source() for source in self.sources)
 
 
@@ -100,25 +102,31 @@ def packed_in(network: nn.Module) -> list[Packed]:
 
 
 def keep_packed(network: nn.Module, room: int | None) -> None:
-    """Let so many packed weights stay from call to call; the others are packed for every use.
+    """Let so many packed numbers stay from call to call; other weights are packed for every use.
 
     It is for weights that lie in a file: what is used once is not held at all. None: all stay
     """
-    for each in packed_in(network):
-        room = None if room is None else room - each.count
-        each.stays = room is None or room >= 0
+    for each, end in _ends(network):
+        each.stays = room is None or end <= room
         if not each.stays:
             each.forget()
 
 
-def forget_packed(network: nn.Module, room: int | None = None) -> None:
-    """Give back so many packed weights, those first that are used last; None: all of them."""
-    for each in reversed(packed_in(network)):
-        if room is not None and room <= 0:
-            return
-        if each.made is not None:
+def forget_packed(network: nn.Module, room: int = 0) -> None:
+    """Hold no more than so many packed numbers; those go first that are used last."""
+    for each, end in _ends(network):
+        if end > room:
             each.forget()
-            room = None if room is None else room - each.count
+
+
+def _ends(network: nn.Module) -> Iterator[tuple[Packed, int]]:
+    """All that is packed, and how many numbers that is by then: of two forms of a weight one is in use."""
+    seen, end = set[int](), 0
+    for each in packed_in(network):
+        new = [weight for weight in each.weights if weight is not None and id(weight) not in seen]
+        seen.update(map(id, new))
+        end += round(each.grows * sum(weight.numel() for weight in new))
+        yield each, end
 
 
 class PackedLinear(nn.Module):

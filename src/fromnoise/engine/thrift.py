@@ -59,7 +59,8 @@ class Thrift:
             yield
             return
         unet, decoder = self.networks()
-        forget_packed(unet, self.plan.count(self.plan.given))
+        if self.plan.given:
+            forget_packed(unet, self.plan.count(self.plan.kept - self.plan.given))
         hand_back()
         try:
             with lasting_memory() if self.plan.sequential else nullcontext():

@@ -12,6 +12,7 @@ from fromnoise.nets.blocks import Upsample
 # Which rows (or columns) of a 3-wide kernel fall on the same pixel if pixels are not repeated: for the first
 # of the two new pixels, and for the second. Either sees two pixels instead of three.
 FOLDS: Final = (((0,), (1, 2)), ((0, 1), (2,)))
+GROWTH: Final = 16 / 9  # four kernels of 2x2 for one of 3x3
 OUTPUTS: Final = 64  # that are folded at once: float32 takes memory
 
 
@@ -24,7 +25,7 @@ class FoldedUpsample(Upsample):
     def __init__(self, plain: Upsample) -> None:
         nn.Module.__init__(self)
         self.conv = plain.conv
-        self.kernels = Packed(_folded, lambda: plain.conv.weight)
+        self.kernels = Packed(_folded, lambda: plain.conv.weight, grows=GROWTH)
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Shapes: (B, C, H, W) -> (B, C, 2 H, 2 W), or (B, C, *size)"""
@@ -57,7 +58,7 @@ class PackedUpsample(FoldedUpsample):
     def __init__(self, folded: FoldedUpsample) -> None:
         nn.Module.__init__(self)
         self.conv = PackedConv2d(folded.conv)  # where a map is not exactly doubled
-        self.kernels = Packed(self._pack, lambda: folded.conv.weight)
+        self.kernels = Packed(self._pack, lambda: folded.conv.weight, grows=GROWTH)
 
     def kernels_for(self, *shape: int) -> list[list[Any]]:
         """Packed."""
