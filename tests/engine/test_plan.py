@@ -5,14 +5,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from fromnoise.engine import plan as planning
 from fromnoise.engine.memory import available
 from fromnoise.engine.plan import GB, Load, memory_of, plan
+from fromnoise.engine.winograd import is_plain_3x3, pays
 from fromnoise.errors import OutOfMemory, RequestError
+from fromnoise.nets.attention import Attention
+from fromnoise.nets.blocks import Upsample
+from fromnoise.nets.decoder import Decoder
+from fromnoise.nets.diffusion import UNet
 from fromnoise.request import FilledRequest, GenerateRequest
 from fromnoise.specs import SD15, SDXL
 from fromnoise.train.presets import MITE
+from fromnoise.weights.native import Uninitialised
 
 SD = Load(SD15, size=2, packed=2.0)
 XL = Load(SDXL, size=2, packed=2.0)
@@ -111,6 +118,52 @@ def test_kernels_are_kept_as_they_are_multiplied_where_there_is_room() -> None:
     assert wide.peak - narrow.peak > 10**8
     assert not plan(load, asked(), "low").spreads
     assert plan(SD, asked(), PLENTY).peak == plan(SD, asked(), PLENTY - 1).peak, "bfloat16 has none"
+
+
+def in_the_engine(network: nn.Module, *inputs: Tensor | None) -> int:
+    """Numbers of the kernels that winograd.py spreads to answer once."""
+    convs, found = {each.conv for each in network.modules() if isinstance(each, Upsample)}, 0
+
+    def look(conv: nn.Conv2d, given: tuple[Tensor], _: Tensor) -> None:
+        nonlocal found
+        is_folded = conv in convs and given[0].shape[2] % 2 == given[0].shape[3] % 2 == 0
+        if not is_folded and is_plain_3x3(conv) and pays(*given[0].shape):
+            found += conv.weight.numel()
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(look)
+    network(*inputs)
+    return found
+
+
+@pytest.mark.parametrize(("width", "height", "at_once"), [(256, 248, 1), (840, 376, 1), (904, 888, 3)])
+def test_the_engine_spreads_no_more_kernels_than_are_counted(
+    width: int, height: int, at_once: int, monkeypatch
+) -> None:
+    monkeypatch.setitem(Attention.__init__.__globals__, "attend", lambda q, k, v, **_: q)
+    need = planning.Need(replace(SD, size=4, packed=4.0), asked(width, height), at_once, False)
+    with torch.device("meta"), Uninitialised():
+        latents = torch.empty(at_once, 4, height // 8, width // 8)
+        context = torch.empty(2 * at_once, 77, SD15.unet.context_width)
+        unet = in_the_engine(UNet(SD15.unet), latents, torch.empty(at_once), context)
+        decoder = in_the_engine(Decoder(SD15.vae), latents)
+    wide, narrow = (need.plan(0, sequential=False, spreads=spreads) for spreads in (True, False))
+    bytes_each = (planning.SPREAD - 1) * 4
+    more = (wide.drawing - narrow.drawing) / bytes_each
+    assert unet <= more / planning.HOLES <= 1.25 * unet
+    assert decoder <= (wide.decoding - narrow.decoding) / bytes_each - more <= 1.25 * decoder
+
+
+def test_a_plan_says_what_is_made_ready_at_each_use() -> None:
+    words, load = "kernels of large convolutions are made ready at each use", replace(SD, size=4, packed=4.0)
+    wide = plan(load, asked(), PLENTY)
+    assert str(wide) == f"{wide.peak / GB:.1f} GB"
+    narrow = plan(load, asked(), wide.peak - 1)
+    assert str(narrow) == f"{narrow.peak / GB:.1f} GB, {words}"
+    assert words in str(plan(load, asked(), "low"))
+    for other in (SD, Load(MITE, size=4, packed=4.0)):
+        assert words not in str(plan(other, asked(64, 64), "low")), "there are none"
 
 
 def test_low_is_the_least() -> None:

@@ -7,6 +7,7 @@ Peaks are those of the whole process; benchmarks/memory.py measures them beside 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 from re import fullmatch
 from sys import maxsize
 from typing import Final, Literal
@@ -16,7 +17,7 @@ import torch
 from fromnoise.engine.memory import available
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import CHANNELS, SPREAD, TILE, TILES
+from fromnoise.engine.winograd import SPREAD, is_wide, pays
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -77,6 +78,7 @@ class MemoryPlan:
     returns: bool = True  # can packed weights be given back, to be made again from the file?
     number: float = 1.0  # a packed weight
     spreads: bool = False  # kernels of large convolutions are kept as they are multiplied (winograd.py)
+    is_large: bool = False  # are there such convolutions?
 
     @property
     def peak(self) -> int:
@@ -90,6 +92,8 @@ class MemoryPlan:
     def __str__(self) -> str:
         means = [f"{self.peak / GB:.1f} GB"]
         means += ["one text at a time"] if self.sequential else []
+        if self.is_large and not self.spreads:
+            means.append("kernels of large convolutions are made ready at each use")
         means += [f"{self.streams / GB:.1f} GB of weights anew at each step"] if self.streams else []
         return ", ".join(means)
 
@@ -173,12 +177,12 @@ class Need:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        unet = list(unet_work(load.spec.unet, asked))
-        decoder = list(decoder_work(load.spec.vae, asked.height, asked.width))
-        wide, wide_decoder = (_spread(load, works) if spreads else 0 for works in (unet, decoder))
-        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked) + _sums(load, unet)
+        unet = _large(load, unet_work(load.spec.unet, asked), asked)
+        decoder = _large(load, decoder_work(load.spec.vae, asked.height, asked.width, self.at_once), asked)
+        wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
+        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked) + _sums(unet)
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder)
+        decoding += self.at_once * self.maps(sequential) + _sums(decoder)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         encoding = self.resident + self.maps(sequential) if self.encodes else 0
@@ -193,6 +197,7 @@ class Need:
             returns=load.shelved,
             number=load.packed or 1.0,
             spreads=spreads,
+            is_large=bool(unet or decoder),
         )
 
     @property
@@ -247,22 +252,32 @@ def texts_of(load: Load, request: FilledRequest) -> int:
     return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
 
 
-def _large(load: Load, works: Iterable[Work]) -> list[Work]:
-    """The convolutions that go by sums of pixels."""
+def _large(load: Load, works: Iterable[Work], asked: Ask) -> list[Work]:
+    """The convolutions that go by sums of pixels, as if all were 3x3 and left no pixel out."""
     if load.packed != torch.float32.itemsize:
         return []
-    least = 2 * TILE**2 * TILES
-    return [w for w in works if w.kind == "conv" and w.width >= CHANNELS and w.flops >= least * w.weights]
+    scales = [2.0**level for level in range(1 - len(load.spec.unet.widths), len(load.spec.vae.widths))]
+    sides = ((ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales)
+    maps = {height * width: (height, width) for height, width in sides}
+    convs = (work for work in works if work.kind in ("conv", "upsample"))
+    return [conv for conv in convs if _is_large(conv, *maps[conv.length])]
 
 
-def _sums(load: Load, works: Iterable[Work]) -> int:
+def _is_large(conv: Work, height: int, width: int) -> bool:
+    if conv.kind == "upsample" and height % 2 == width % 2 == 0:
+        return False  # it is folded
+    rows = round(conv.flops / (2 * conv.length * conv.weights))
+    return is_wide(conv.width, conv.weights / 9 / conv.width) and pays(rows, conv.width, height, width)
+
+
+def _sums(large: list[Work]) -> int:
     """What such convolutions hold beside their maps, where there are any."""
-    return SUMS if _large(load, works) else 0
+    return SUMS if large else 0
 
 
-def _spread(load: Load, works: Iterable[Work]) -> int:
+def _spread(load: Load, large: list[Work]) -> int:
     """What their kernels take beside the plain ones, where they are kept as they are multiplied."""
-    return (SPREAD - 1) * load.size * sum(work.weights for work in _large(load, works))
+    return (SPREAD - 1) * load.size * sum(work.weights for work in large)
 
 
 def weights_of(spec: ModelSpec) -> int:

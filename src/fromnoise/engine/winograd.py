@@ -80,8 +80,12 @@ def is_plain_3x3(conv: nn.Conv2d) -> bool:
     """Is it of the one kind that this file knows, with channels enough?"""
     how = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     usual = ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
-    mean = 2 / (1 / conv.in_channels + 1 / conv.out_channels)
-    return how == usual and mean >= CHANNELS
+    return how == usual and is_wide(conv.in_channels, conv.out_channels)
+
+
+def is_wide(inputs: float, outputs: float) -> bool:
+    """Are there channels enough?"""
+    return 2 / (1 / inputs + 1 / outputs) >= CHANNELS
 
 
 def pays(batch: int, _channels: int, height: int, width: int) -> bool:
