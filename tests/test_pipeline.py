@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from fromnoise.drawing.course import batches, entered_at
+from fromnoise.engine import winograd
+from fromnoise.engine.packing import packed_in
+from fromnoise.engine.plan import MemoryPlan
+from fromnoise.engine.thrift import Thrift
+from fromnoise.engine.winograd import WinogradConv2d
 from fromnoise.errors import NonFiniteError, OutOfMemory, RequestError, SpecError
 from fromnoise.events import Decoded, Denoised, Encoded, Finished, Loaded
 from fromnoise.images.sketch import Sketch
@@ -175,6 +180,13 @@ def test_strength_zero_returns_the_picture(tiny: Pipeline, gradient: Gradient) -
     assert calls == []
 
 
+def test_strength_zero_takes_no_memory(tiny: Pipeline, gradient: Gradient) -> None:
+    narrow = replace(tiny, memory=1)
+    assert narrow("a red house", picture=gradient(64, 64), strength=0).pictures[0].rgb == gradient(64, 64).rgb
+    with pytest.raises(OutOfMemory):
+        narrow("a red house", picture=gradient(64, 64), strength=0.5)
+
+
 @pytest.mark.parametrize("sampler", SAMPLER_NAMES)
 def test_strength_one_ignores_the_picture(tiny: Pipeline, gradient: Gradient, sampler: str) -> None:
     fields = {"sampler": sampler, "steps": 3, "seed": 4, "width": 64, "height": 64}
@@ -320,6 +332,54 @@ def test_other_failures_of_torch_are_not_hidden(tiny: Pipeline) -> None:
 
     with answering(tiny.unet, broken), pytest.raises(RuntimeError, match="shapes differ"):
         tiny("a red house", steps=1)
+
+
+# --- memory ---
+
+
+def test_a_plan_holds_also_after_another_drawing_between_two_events(
+    tiny_parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(winograd, "CHANNELS", 1)  # small networks count as large
+    monkeypatch.setattr(winograd, "TILES", 1)
+    pipe = Pipeline.of(tiny_parts)
+    usual = MemoryPlan(sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0)
+    plans = {1: replace(usual, spreads=True), 2: replace(usual, streams=1), 3: usual}
+    monkeypatch.setattr(Pipeline, "planned", lambda self, request, *_: plans[request.steps])
+
+    def told() -> tuple[set[bool], set[bool]]:
+        spread = {m.is_spread for m in pipe._fast_unet.modules() if isinstance(m, WinogradConv2d)}
+        return spread, {each.stays for each in packed_in(pipe._fast_unet)}
+
+    seen = list[Any]()
+    with answering(pipe.unet, lambda answer, _: seen.append(told()) or answer):
+        for event in pipe.stream(GenerateRequest(prompt="a red house", steps=2, seeds=(1, 2))):
+            if isinstance(event, Encoded | Denoised | Decoded):
+                last = len(seen)
+                pipe("a boat", steps=1)
+                pipe("a boat", steps=3)
+                del seen[last:]
+    assert seen == [({False}, {False})] * 4
+
+
+def test_a_picture_is_encoded_where_the_autoencoder_has_room(
+    tiny: Pipeline, gradient: Gradient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_painting = list[bool]()
+
+    class Watched(Thrift):
+        @contextmanager
+        def painting(self) -> Iterator[None]:
+            is_painting.append(True)
+            with super().painting():
+                yield
+            is_painting.clear()
+
+    monkeypatch.setattr("fromnoise.pipeline.Thrift", Watched)
+    found = list[bool]()
+    with answering(tiny.encoder.leave, lambda answer, _: found.append(bool(is_painting)) or answer):
+        tiny("a red house", picture=gradient(64, 64), steps=2)
+    assert found == [True]
 
 
 # --- reading ---

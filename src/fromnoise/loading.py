@@ -45,6 +45,7 @@ def load(
     `folders`: where names are looked up; else our models' folder, and Hugging Face's usual cache
     `batch`: how many pictures to draw at a time. A card takes what fits. A CPU takes one, so that its bytes
              depend on its own seed alone; several of a small model are done sooner, and differ in last bits
+             (with engine "int8" in more: they share the range that bytes have to cover)
     Units:  dtype "auto" is what the device calculates with best: on a CPU bfloat16 or float32, on a GPU
             bfloat16 or float16; our own small model's is float32 on a CPU, float16 elsewhere. Beside a U-Net
             in float16, others' autoencoders are float32. device "auto" is a GPU if there is one

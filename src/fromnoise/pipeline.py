@@ -5,10 +5,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.drawing.beside import Files, also_given, file_of, hashes
@@ -18,14 +17,15 @@ from fromnoise.drawing.finite import check_finite
 from fromnoise.drawing.settling import check_refiner, given, kind_of, reads_of, settled
 from fromnoise.engine.memory import kept_memory
 from fromnoise.engine.placing import Placing, faster, whole
-from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan, weights_of
+from fromnoise.engine.plan import AUTO, Load, Memory, MemoryPlan, plan
+from fromnoise.engine.precision import name_of
 from fromnoise.engine.room import lack_told
 from fromnoise.engine.shortcuts import shortened
 from fromnoise.engine.thrift import Thrift
 from fromnoise.errors import NonFiniteError, RequestError
 from fromnoise.events import Decoded, Denoised, Encoded, Event, Finished, Loaded
 from fromnoise.images.pixels import fitted, to_pictures, to_pixels
-from fromnoise.images.sketch import Sketch
+from fromnoise.images.sketch import Sketch, shrunk
 from fromnoise.nets.clip import TextTransformer
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
@@ -44,8 +44,6 @@ from fromnoise.weights.embeddings import Embedding, open_embedding
 from fromnoise.weights.native import Parts
 from fromnoise.weights.shelved import is_shelved
 from fromnoise.weights.wardrobe import Wardrobe
-
-SKETCH_SIDE: Final = 32  # latents: previews without a fitted line are decoded no larger than this
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +145,7 @@ class Pipeline:
         return {*worn, *(word.lower() for word in self.reader.taught_words)}
 
     def __repr__(self) -> str:
-        return f"Pipeline({self.spec.name!r} on {self.device}, {_short(self.dtype)})"
+        return f"Pipeline({self.spec.name!r} on {self.device}, {name_of(self.dtype)})"
 
     # --- drawing ---
 
@@ -195,12 +193,15 @@ class Pipeline:
         began = perf_counter()
         full = self.settled(request, picture, mask, refiner)
         together = min(self.at_once(full), len(full.seeds))
-        thrift = Thrift(self.planned(full, picture, refiner), lambda: (self._fast_unet, self._fast_decoder))
+        thrift = Thrift(
+            self.planned(full, picture, refiner),
+            lambda: (self._fast_unet, self._fast_decoder, refiner and refiner._fast_unet),
+        )
         note = self.placing.note if self.placing else ""
-        yield Loaded(self.spec.name, str(self.device), _short(self.dtype), self.load_seconds, note)
+        yield Loaded(self.spec.name, str(self.device), name_of(self.dtype), self.load_seconds, note)
         hint = self.placing.hint(len(full.seeds)) if self.placing else "draw smaller"
         try:
-            with lack_told(full, self.device, hint), kept_memory():
+            with lack_told(full, self.device, hint), kept_memory(), thrift.drawing():
                 pictures = yield from self._draw(full, picture, mask, refiner, thrift, began)
         finally:
             self.wardrobe.wear(None)
@@ -246,17 +247,18 @@ class Pipeline:
             strangers=self.reader.strangers(request.prompt, self.about.get("words", ()), self.learnt_words),
             seconds=perf_counter() - began,
         )
-        canvas = Canvas.of(request, picture, mask, self.spec, self._to_latents)
+        with thrift.painting():
+            canvas = Canvas.of(request, picture, mask, self.spec, self._to_latents)
         late = None if refiner is None else partial(refiner._follow, request, refiner.read(request), thrift)
-        thrift.begin()
         drawn: tuple[Picture, ...] = ()
         for seeds in batches(request.seeds, self.at_once(request)):
+            self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
+            thrift.follow()
             noise = PerImageNoise(seeds)
             x, sigmas = start(request, canvas, self.process, noise.draw(self._blank(request, len(seeds))))
             denoise = self._follow(request, reading, thrift, len(seeds), canvas.beside)
             schedule = refiner and refiner.schedule
             denoise = kept(canvas, refined(request, schedule, denoise, late and late(len(seeds))))
-            self.wardrobe.wear(request.adapters)  # the caller may have drawn something else between events
             for step in SAMPLERS[request.sampler](denoise, x, sigmas, noise=noise):
                 x = step.x
                 check_finite(step, seeds, len(sigmas) - 1, self.dtype)
@@ -271,7 +273,8 @@ class Pipeline:
                     previews=partial(self.preview, step.x0, seeds),
                 )
                 self.wardrobe.wear(request.adapters)
-            with thrift.decoding():
+                thrift.follow()
+            with thrift.painting():
                 done = canvas.finished(self.decode(x, seeds))
             yield Decoded(len(drawn), done, perf_counter() - began)
             drawn += done
@@ -313,11 +316,12 @@ class Pipeline:
     def planned(
         self, request: FilledRequest, picture: Picture | None = None, refiner: "Pipeline | None" = None
     ) -> MemoryPlan | None:
-        """What a request takes of a CPU's memory, None elsewhere, and what is done.  Raises: OutOfMemory"""
-        if self.device.type != "cpu":
+        """What drawing takes of a CPU's memory, if any, and what is done.  Raises: OutOfMemory"""
+        if self.device.type != "cpu" or request.strength == 0:
             return None
-        beside = self.wardrobe.changed(request.adapters) + (weights_of(refiner.spec) if refiner else 0)
-        load = Load.of(self.spec, self.dtype, self.engine, is_shelved(self.unet), beside)
+        pipes = [self, *([refiner] if refiner else [])]
+        load, *late = (Load.of(pipe.spec, pipe.dtype, pipe.engine, is_shelved(pipe.unet)) for pipe in pipes)
+        load = replace(load, beside=self.wardrobe.changed(request.adapters), late=tuple(late))
         at_once = min(self.at_once(request), len(request.seeds))
         return plan(load, request, self.memory, picture=picture is not None, at_once=at_once)
 
@@ -386,15 +390,9 @@ class Pipeline:
         """A quick look: by the line fitted for this model, or the decoder on a small version."""
         if self._sketch is not None:
             return to_pictures(self._sketch(latents, self.spec.vae.factor), seeds)
-        shrink = max(1.0, max(latents.shape[-2:]) / SKETCH_SIDE)
-        size = [max(1, round(side / shrink)) for side in latents.shape[-2:]]  # the CPU always has "area"
-        return self.decode(F.interpolate(latents.cpu(), size, mode="area").to(latents.device), seeds)
+        return self.decode(shrunk(latents), seeds)
 
     @cached_property
     def _sketch(self) -> Sketch | None:
         line = self.about.get("sketch")
         return line and Sketch.from_json(line, self.spec.vae.latent_channels)
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -13,6 +13,7 @@ from torch import Tensor
 from fromnoise.drawing.canvas import Canvas
 from fromnoise.drawing.course import level_at
 from fromnoise.drawing.settling import DEFAULT_STRENGTH, IMAGE_GUIDANCE, REFINE_FROM, reads_negative
+from fromnoise.engine.packing import packed_in
 from fromnoise.errors import RequestError, SpecError
 from fromnoise.images.pixels import from_image
 from fromnoise.names import SAMPLER_NAMES
@@ -292,6 +293,9 @@ def test_the_refiner_does_the_steps_below_its_level(models: dict[str, Pipeline])
     assert (result.refiner, result.given) == ("refiner", ("refiner",))
     assert base(result.request, refiner=refiner).pictures == result.pictures
     assert base("a red house", seed=3, **fields).pictures != result.pictures
+    assert all(each.made is None for each in packed_in(refiner._fast_unet)), "it holds nothing afterwards"
+    alone, both = base.planned(result.request), base.planned(result.request, refiner=refiner)
+    assert both.drawing > alone.drawing
     marked = base(result.request, refiner=refiner, aesthetic=(9.0, 0.0))
     assert marked.pictures != result.pictures
 

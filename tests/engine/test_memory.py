@@ -10,12 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fromnoise.engine import packing, thrift
+from fromnoise.engine import packing, thrift, winograd
 from fromnoise.engine.frugal import FrugalResnetBlock
 from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.packing import can_pack, forget_packed, keep_packed, packed_in
+from fromnoise.engine.plan import MemoryPlan
 from fromnoise.engine.transforms import hastened
+from fromnoise.engine.winograd import WinogradConv2d
 from fromnoise.nets.blocks import ResnetBlock, Upsample
+from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
 from fromnoise.specs import TINY
 from fromnoise.weights.shelved import Shelved, is_shelved
@@ -191,6 +194,53 @@ def test_what_was_packed_before_a_cast_is_packed_anew(shelved: UNet) -> None:
     assert packed().dtype == torch.float32
     shelved.double()
     assert packed().dtype == torch.float64
+
+
+# --- a plan at work ---
+
+
+def held(network: nn.Module) -> int:
+    return numbers(each for each in packed_in(network) if each.made is not None)
+
+
+@needs_packing
+@pytest.mark.parametrize(("kept", "given"), [(1.0, 0.0), (1.0, 0.4), (0.5, 0.0), (0.5, 0.2)])
+def test_what_an_earlier_drawing_packed_makes_room_for_an_encoder(
+    shelved: UNet, kept: float, given: float
+) -> None:
+    fast, decoder = hastened(shelved), hastened(Decoder(TINY.vae).requires_grad_(False))
+    with torch.inference_mode():
+        first = ask(fast)
+    total = held(fast)
+    sizes = {"kept": int(kept * total), "given": int(given * total), "streams": int((1 - kept) * total)}
+    found = MemoryPlan(sequential=False, reading=0, drawing=0, decoding=0, **sizes)
+    follower = thrift.Thrift(found, lambda: (fast, decoder, None))
+    with torch.inference_mode():
+        with follower.painting():
+            assert held(fast) <= (kept - given) * total
+            assert held(fast) > (kept - given - 0.2) * total
+        assert torch.equal(ask(fast), first)
+        assert held(fast) <= kept * total
+
+
+@needs_packing
+def test_a_refiner_holds_its_kernels_once_and_nothing_afterwards(shelved: UNet, monkeypatch) -> None:
+    monkeypatch.setattr(winograd, "CHANNELS", 1)
+    monkeypatch.setattr(winograd, "TILES", 1)
+    fast, late, decoder = hastened(shelved), hastened(copy.deepcopy(shelved)), hastened(Decoder(TINY.vae))
+    found = MemoryPlan(
+        sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0, streams=1, spreads=True
+    )
+    follower = thrift.Thrift(found, lambda: (fast, decoder, late))
+    keep_packed(late, 0)  # as it drew alone
+    with torch.inference_mode(), follower.drawing():
+        follower.follow()
+        for unet in (fast, late):
+            ask(unet)
+        spread = [[m.is_spread for m in n.modules() if isinstance(m, WinogradConv2d)] for n in (fast, late)]
+        assert (set(spread[0]), set(spread[1])) == ({True}, {False})
+        assert (held(fast), held(late) > 0) == (0, True)
+    assert held(late) == 0
 
 
 # --- activations ---

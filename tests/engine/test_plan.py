@@ -17,7 +17,7 @@ from fromnoise.nets.blocks import Upsample
 from fromnoise.nets.decoder import Decoder
 from fromnoise.nets.diffusion import UNet
 from fromnoise.request import FilledRequest, GenerateRequest
-from fromnoise.specs import SD15, SDXL
+from fromnoise.specs import REFINER, SD15, SDXL
 from fromnoise.train.presets import MITE
 from fromnoise.weights.native import Uninitialised
 
@@ -213,6 +213,34 @@ def test_what_others_hold_counts() -> None:
     more = 10**8
     beside = plan(replace(SD, beside=more), asked(), PLENTY)
     assert beside.drawing == plan(SD, asked(), PLENTY).drawing + 2 * more
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_a_refiner_is_counted_packed_but_not_spread_and_the_larger_maps_count(number: int) -> None:
+    alone = Load(SDXL, size=number, packed=float(number))
+    late = replace(alone, spec=REFINER)
+    both = replace(alone, late=(late,))
+    for memory in (PLENTY, "low"):
+        without, found = (plan(each, asked(1024, 1024), memory) for each in (alone, both))
+        assert (found.spreads, found.kept) == (without.spreads, without.kept)
+        weights = planning.HOLES * number * planning.weights_of(REFINER)
+        assert found.decoding + planning.HOLES * found.given == pytest.approx(
+            without.decoding + planning.HOLES * without.given + weights, rel=1e-6
+        )
+        maps = planning.SPARE * planning.UNET_MAPS * number * (384 - 320) * 128 * 128
+        more = found.drawing - without.drawing - weights
+        assert more >= (maps if found.sequential else 2 * maps) - 2
+        assert more <= 2 * maps + 3 * (planning.Need(both, asked(), 1, False).largest)
+    plain = replace(alone, late=(replace(late, packed=0.0, shelved=False),))
+    assert plan(plain, asked(), PLENTY).drawing > plan(alone, asked(), PLENTY).drawing + number * 2 * 10**9
+
+
+def test_a_picture_is_encoded_beside_what_an_earlier_drawing_packed() -> None:
+    need = planning.Need(SD, asked(), 1, True)
+    found = need.plan(planning.weights_of(SD15) * 2, sequential=False)
+    left = int(planning.HOLES * found.kept) - int(planning.HOLES * found.given)
+    assert left > 10**9
+    assert found.reading == need.resident + need.maps(False) + left <= found.decoding
 
 
 def test_plain_networks_hold_their_weights_once_and_packed_ones_beside_them_twice() -> None:

@@ -52,13 +52,14 @@ class Load:
     size: int
     packed: float = 0.0  # 0: nothing is packed
     shelved: bool = True
-    beside: int = 0  # numbers that something else holds: a refiner's weights, those that an adapter changed
+    beside: int = 0  # numbers that an adapter changed
+    late: "tuple[Load, ...]" = ()  # a refiner
 
     @classmethod
-    def of(cls, spec: ModelSpec, dtype: torch.dtype, engine: str, shelved: bool, beside: int = 0) -> "Load":
+    def of(cls, spec: ModelSpec, dtype: torch.dtype, engine: str, shelved: bool) -> "Load":
         """As an engine packs it."""
         packed = {"plain": 0.0, "int8": BYTES}.get(engine, float(dtype.itemsize))
-        return cls(spec, dtype.itemsize, packed if can_pack(dtype) else 0.0, shelved, beside)
+        return cls(spec, dtype.itemsize, packed if can_pack(dtype) else 0.0, shelved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,22 +178,24 @@ class Need:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        unet = _large(load, unet_work(load.spec.unet, asked), asked)
+        unet, *late = (_large(each, unet_work(each.spec.unet, asked), asked) for each in self.loads)
         decoder = _large(load, decoder_work(load.spec.vae, asked.height, asked.width, self.at_once), asked)
         wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
-        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked) + _sums(unet)
+        drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
+        drawing += _sums(unet, *late)
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
         decoding += self.at_once * self.maps(sequential) + _sums(decoder)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
-        encoding = self.resident + self.maps(sequential) if self.encodes else 0
+        left = held - int(HOLES * given)  # also by an earlier drawing, while a picture is encoded
+        encoding = self.resident + left + self.maps(sequential) if self.encodes else 0
         return MemoryPlan(
             sequential=sequential,
             kept=kept,
             given=given,
             reading=max(self.reading, encoding),
             drawing=drawing + (3 if room < total else 2) * self.largest,
-            decoding=decoding + held - int(HOLES * given),
+            decoding=decoding + left,
             streams=total - kept,
             returns=load.shelved,
             number=load.packed or 1.0,
@@ -201,26 +204,35 @@ class Need:
         )
 
     @property
+    def loads(self) -> list[Load]:
+        """The model, and a refiner if there is one."""
+        return [self.load, *self.load.late]
+
+    @property
     def resident(self) -> int:
-        """What is there all the time."""
-        load = self.load
-        return RUNTIME + load.size * load.beside + (0 if load.shelved else _all(load.spec) * load.size)
+        """What is there all the time: of a refiner, the packed weights too."""
+        plain = sum(_all(each.spec) * each.size for each in self.loads if not each.shelved)
+        packed = sum(map(_unet, self.load.late))
+        return RUNTIME + self.load.size * self.load.beside + plain + int(HOLES * packed)
 
     @property
     def reading(self) -> int:
         """The texts."""
-        words = max(text.vocab * text.width for text in self.load.spec.texts)
+        words = max(text.vocab * text.width for each in self.loads for text in each.spec.texts)
         return self.resident + (2 * self.load.size * words if self.load.shelved else 0)
 
     @property
     def largest(self) -> int:
-        """One of the U-Net's weights, while it is packed."""
-        return self.load.size * max(work.weights for work in unet_work(self.load.spec.unet, Ask(8, 8)))
+        """One of a U-Net's weights, while it is packed."""
+        return max(
+            each.size * work.weights for each in self.loads for work in unet_work(each.spec.unet, Ask(8, 8))
+        )
 
     def activations(self, asked: Ask) -> int:
-        """What the U-Net's layers hand on to each other."""
+        """What a U-Net's layers hand on to each other."""
         places = asked.height * asked.width * asked.pictures * asked.texts
-        return int(SPARE * UNET_MAPS * self.load.size * self.load.spec.unet.base_width * places)
+        width = max(each.size * each.spec.unet.base_width for each in self.loads)
+        return int(SPARE * UNET_MAPS * width * places)
 
     def maps(self, sequential: bool) -> int:
         """Those of the autoencoder, for one picture."""
@@ -231,7 +243,7 @@ class Need:
     def asked(self, sequential: bool) -> Ask:
         """One question to the U-Net."""
         factor = self.load.spec.vae.factor
-        texts = 1 if sequential else texts_of(self.load, self.request)
+        texts = 1 if sequential else max(texts_of(each, self.request) for each in self.loads)
         return Ask(self.request.height // factor, self.request.width // factor, self.at_once, texts)
 
 
@@ -270,9 +282,9 @@ def _is_large(conv: Work, height: int, width: int) -> bool:
     return is_wide(conv.width, conv.weights / 9 / conv.width) and pays(rows, conv.width, height, width)
 
 
-def _sums(large: list[Work]) -> int:
+def _sums(*large: list[Work]) -> int:
     """What such convolutions hold beside their maps, where there are any."""
-    return SUMS if large else 0
+    return SUMS if any(large) else 0
 
 
 def _spread(load: Load, large: list[Work]) -> int:

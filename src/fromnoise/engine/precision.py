@@ -23,3 +23,8 @@ def native_dtype(device: torch.device) -> torch.dtype:
 def painting_dtype(dtype: torch.dtype) -> torch.dtype:
     """An autoencoder's beside a U-Net of `dtype`: float32 in place of float16, whose range SDXL's leaves."""
     return torch.float32 if dtype == torch.float16 else dtype
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """As people say it: "bfloat16"."""
+    return str(dtype).removeprefix("torch.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 
@@ -11,6 +11,10 @@ from fromnoise.engine.memory import hand_back, lasting_memory
 from fromnoise.engine.packing import forget_packed, keep_packed
 from fromnoise.engine.plan import MemoryPlan
 from fromnoise.engine.winograd import keep_spread
+
+FOLLOWS: Final = "_follows"  # in a network: the plan that it keeps to
+Networks = tuple[nn.Module, nn.Module, nn.Module | None]
+"""The U-Net, the decoder, and a refiner's U-Net."""
 
 
 class Tidy:
@@ -31,19 +35,35 @@ class Tidy:
 class Thrift:
     """Follows a plan for one drawing; without one it does nothing."""
 
-    def __init__(self, plan: MemoryPlan | None, networks: Callable[[], tuple[nn.Module, nn.Module]]) -> None:
-        """`networks`: gives the U-Net and the decoder, made fast; not asked where there is no plan"""
+    def __init__(self, plan: MemoryPlan | None, networks: Callable[[], Networks]) -> None:
+        """`networks`: gives them made fast; not asked where there is no plan"""
         self.plan, self.networks = plan, networks
 
-    def begin(self) -> None:
-        """The texts are read: from here on the U-Net is at work."""
+    @contextmanager
+    def drawing(self) -> Generator[None]:
+        """Afterwards a refiner holds nothing: the next plan need not know of it."""
+        try:
+            yield
+        finally:
+            if self.plan is not None and (late := self.networks()[2]) is not None:
+                forget_packed(late)
+
+    def follow(self) -> None:
+        """Have the networks keep what the plan says; another drawing may have told them otherwise."""
         if self.plan is None:
             return
-        for network in self.networks():
+        unet, decoder, late = networks = self.networks()
+        facts = [vars(network) for network in networks if network is not None]
+        if all(each.get(FOLLOWS) is self.plan for each in facts):
+            return
+        for network in (unet, decoder):
             keep_spread(network, self.plan.spreads)
-        if self.plan.returns:
-            hand_back()
-            keep_packed(self.networks()[0], self.plan.count(self.plan.kept) if self.plan.streams else None)
+        if late is not None and late is not unet:
+            keep_spread(late, False)
+            keep_packed(late, None)
+        keep_packed(unet, self.plan.count(self.plan.kept) if self.plan.streams else None)
+        for each in facts:
+            each[FOLLOWS] = self.plan
 
     def asked(self, make: Callable[[], Any]) -> Any:
         """The U-Net for one batch, which remembers what it likes: all texts at once, or one at a time."""
@@ -53,12 +73,13 @@ class Thrift:
         return Tidy(unet) if self.plan.returns else unet
 
     @contextmanager
-    def decoding(self) -> Generator[None]:
-        """The U-Net makes room for the decoder, and the decoder for the next picture's U-Net."""
+    def painting(self) -> Generator[None]:
+        """The U-Net makes room for the autoencoder, and the decoder for the next steps of the U-Net."""
+        self.follow()
         if self.plan is None or not self.plan.returns:
             yield
             return
-        unet, decoder = self.networks()
+        unet, decoder, _ = self.networks()
         if self.plan.given:
             forget_packed(unet, self.plan.count(self.plan.kept - self.plan.given))
         hand_back()

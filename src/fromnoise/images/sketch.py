@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fromnoise.errors import WeightsError
+
+SIDE: Final = 32  # latents: where no line is fitted, no more are decoded for a preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +50,10 @@ class Sketch:
         if sketch.weight.shape != (3, channels) or sketch.bias.shape != (3,):
             raise WeightsError(f"the model's preview is not made for {channels} channels")
         return sketch
+
+
+def shrunk(latents: Tensor) -> Tensor:
+    """Latents small enough for a preview.  Shapes: (B, C, H, W) -> (B, C, h, w)"""
+    shrink = max(1.0, max(latents.shape[-2:]) / SIDE)
+    size = [max(1, round(side / shrink)) for side in latents.shape[-2:]]  # the CPU always has "area"
+    return F.interpolate(latents.cpu(), size, mode="area").to(latents.device)
