@@ -12,7 +12,7 @@ from fromnoise.engine.packing import forget_packed, keep_packed
 from fromnoise.engine.plan import MemoryPlan
 from fromnoise.engine.winograd import keep_spread
 
-FOLLOWS: Final = "_follows"  # in a network: the plan that it keeps to
+TOLD: Final = "_told"  # in a network: what it was told last, for to tell all its parts takes milliseconds
 Networks = tuple[nn.Module, nn.Module, nn.Module | None]
 """The U-Net, the decoder, and a refiner's U-Net."""
 
@@ -52,18 +52,16 @@ class Thrift:
         """Have the networks keep what the plan says; another drawing may have told them otherwise."""
         if self.plan is None:
             return
-        unet, decoder, late = networks = self.networks()
-        facts = [vars(network) for network in networks if network is not None]
-        if all(each.get(FOLLOWS) is self.plan for each in facts):
-            return
-        for network in (unet, decoder):
-            keep_spread(network, self.plan.spreads)
-        if late is not None and late is not unet:
-            keep_spread(late, False)
-            keep_packed(late, None)
-        keep_packed(unet, self.plan.count(self.plan.kept) if self.plan.streams else None)
-        for each in facts:
-            each[FOLLOWS] = self.plan
+        unet, decoder, late = self.networks()
+        room = self.plan.count(self.plan.kept) if self.plan.streams else None
+        wanted = {unet: (self.plan.spreads, room), decoder: (self.plan.spreads, None)}
+        if late is not None:
+            wanted.setdefault(late, (False, None))
+        for network, told in wanted.items():
+            if vars(network).get(TOLD) != told:
+                keep_spread(network, told[0])
+                keep_packed(network, told[1])
+                vars(network)[TOLD] = told
 
     def asked(self, make: Callable[[], Any]) -> Any:
         """The U-Net for one batch, which remembers what it likes: all texts at once, or one at a time."""
