@@ -26,7 +26,8 @@ from fromnoise.reading import Facts
 from fromnoise.train.own import Wishes
 from fromnoise.train.own.learners import lora_learner
 from fromnoise.train.own.memory import forget_between, lay_out, remember_no_weights
-from fromnoise.train.own.objective import times_for, weights_for
+from fromnoise.train.own.objective import MIN_SNR, times_for, weights_for
+from fromnoise.train.recipe import Recipe
 
 SECONDS, GIGABYTES = 3.4, 9.0
 
@@ -47,7 +48,7 @@ def main() -> None:
         forget_between(pipe.unet)
     else:
         lay_out(pipe.unet)
-    optimiser = torch.optim.AdamW(learner.modules.parameters(), lr=1e-4, fused=True)
+    optimiser = torch.optim.AdamW(learner.modules.parameters(), lr=1e-4, betas=Recipe.betas, fused=True)
     side = asked.size // pipe.spec.vae.factor
     chance, size = torch.Generator().manual_seed(0), (asked.size, asked.size)
     mixed, process, taken = native_dtype(pipe.device) is torch.bfloat16, pipe.process, list[float]()
@@ -64,8 +65,8 @@ def main() -> None:
                 told = process.schedule.told(process.schedule.sigma_of(t)).float()
                 answer = pipe.unet(noisy, told, cond.context, cond.pooled).float()
             error = (answer - process.target(x0, eps, t)).square().mean((1, 2, 3))
-            (error * weights_for(process, t, 5.0)).mean().backward()
-            torch.nn.utils.clip_grad_norm_(learner.modules.parameters(), 1.0)
+            (error * weights_for(process, t, MIN_SNR)).mean().backward()
+            torch.nn.utils.clip_grad_norm_(learner.modules.parameters(), Recipe.clip)
             optimiser.step()
             optimiser.zero_grad()
             taken.append(perf_counter() - began)
