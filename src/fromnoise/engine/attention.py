@@ -1,7 +1,7 @@
 """Attention in tiles that stay in a processor's cache: to draw and to learn on a CPU."""
 
 from collections.abc import Callable, Iterator, Mapping
-from math import e, log2
+from math import e, log2, prod
 from typing import Any, Final
 
 import torch
@@ -12,7 +12,7 @@ from fromnoise.nets.attention import attend
 
 # Measured: with fewer bytes of scores in all, the plain form is sooner; so many at a time does a core hold,
 FEW: Final = 2**22
-TILE: Final[Mapping[torch.dtype, int]] = {torch.float32: 2**20, torch.bfloat16: 2**22}
+TILE: Final[Mapping[torch.dtype, int]] = {torch.float32: 2**20, torch.bfloat16: 2**21}
 # of so many keys; in bfloat16 of all, for sums in parts would be rounded with each part.
 KEYS: Final[Mapping[torch.dtype, int]] = {torch.float32: 512}
 FEWEST: Final = 16  # queries in a tile: fewer keep no matrix product busy
@@ -100,12 +100,18 @@ def _centred(k: Tensor) -> Tensor:
 
 def _tiles(q: Tensor, k: Tensor) -> Iterator[tuple[slice, slice, slice]]:
     """Heads, queries and keys whose scores are calculated at once, one head on each core."""
-    keys = min(k.shape[1], KEYS.get(q.dtype, k.shape[1]))
-    queries = max(FEWEST, TILE[q.dtype] // (keys * q.element_size()))
-    for heads in _parts(len(q), torch.get_num_threads()):
+    side_by_side, queries, keys = _tile(q, k)
+    for heads in _parts(len(q), side_by_side):
         for some in _parts(q.shape[1], queries):
             for these in _parts(k.shape[1], keys):
                 yield heads, some, these
+
+
+def _tile(q: Tensor, k: Tensor) -> tuple[int, int, int]:
+    """How many heads, queries and keys these are, but for the last."""
+    keys = min(k.shape[1], KEYS.get(q.dtype, k.shape[1]))
+    queries = max(FEWEST, TILE[q.dtype] // (keys * q.element_size()))
+    return min(len(q), torch.get_num_threads()), min(q.shape[1], queries), keys
 
 
 def _parts(count: int, size: int) -> list[slice]:
@@ -124,8 +130,11 @@ def _gathered(
     values = v.new_ones(count, m, d + SPARE)
     values[..., :d] = v
     out = q.new_empty(count, n, d + SPARE)
+    room = q.new_empty(prod(_tile(q, k)))  # once: the system clears every block that it gives
     for heads, some, these in _tiles(q, k):
-        scores, gathered = torch.bmm(q[heads, some], k[heads, these].mT), out[heads, some]
+        asked, keys, gathered = q[heads, some], k[heads, these], out[heads, some]
+        shape = (*asked.shape[:2], keys.shape[1])
+        scores = torch.bmm(asked, keys.mT, out=room[: prod(shape)].view(shape))
         is_first = these.start == 0
         if largest is not None:
             before = largest[heads, some]

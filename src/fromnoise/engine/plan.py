@@ -5,7 +5,7 @@ that is too much, some are made anew for each use; where activations are, texts 
 Peaks are those of the whole process; benchmarks/memory.py measures them beside these predictions.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from re import fullmatch
@@ -15,9 +15,9 @@ from typing import Final, Literal
 import torch
 
 from fromnoise.engine.memory import available
-from fromnoise.engine.packing import can_pack
+from fromnoise.engine.packing import DTYPES, can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import SPREAD, is_wide, pays
+from fromnoise.engine.winograd import FEW_TILES, NEVER, SPREAD, TILES, goes_from, is_wide, tiles_of
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -37,7 +37,7 @@ FEWER_MAPS: Final = 6.2  # where every large one is given back at once, which ta
 SPARE: Final = 1.6  # what the U-Net's maps take, holes between them included
 HOLES: Final = 1.12  # what packed weights take, holes between them included
 BYTES: Final = 1.3  # of a number in int8, with what stays as it was
-SUMS: Final = 100_000_000  # that large convolutions in float32 multiply, a part of a map at a time
+SUMS: Final = 25_000_000  # numbers that large convolutions multiply, a part of a map at a time
 SMALLEST: Final = 64  # pixels: the shortest side that is proposed
 
 
@@ -78,8 +78,8 @@ class MemoryPlan:
     streams: int = 0  # of the U-Net's weights, at each step
     returns: bool = True  # can packed weights be given back, to be made again from the file?
     number: float = 1.0  # a packed weight
-    spreads: bool = False  # kernels of large convolutions are kept as they are multiplied (winograd.py)
-    is_large: bool = False  # are there such convolutions?
+    spread_from: int = NEVER  # tiles of a map, on: its kernels are kept as they are multiplied (winograd.py)
+    spreads_anew: bool = False  # are others made so at each use?
 
     @property
     def peak(self) -> int:
@@ -93,7 +93,7 @@ class MemoryPlan:
     def __str__(self) -> str:
         means = [f"{self.peak / GB:.1f} GB"]
         means += ["one text at a time"] if self.sequential else []
-        if self.is_large and not self.spreads:
+        if self.spreads_anew:
             means.append("kernels of large convolutions are made ready at each use")
         means += [f"{self.streams / GB:.1f} GB of weights anew at each step"] if self.streams else []
         return ", ".join(means)
@@ -145,8 +145,8 @@ class Need:
     def plans(self, budget: int, *, low: bool) -> Iterator[MemoryPlan]:
         """From the fastest to the smallest; if `low`, the smallest alone."""
         if not low:
-            yield self.plan(_unet(self.load), sequential=False, spreads=True)
-            yield self.plan(_unet(self.load), sequential=False)
+            for tiles in (FEW_TILES, TILES, NEVER):
+                yield self.plan(_unet(self.load), sequential=False, spread_from=tiles)
             yield self.plan(_unet(self.load), sequential=True)
         if not low and self.load.shelved:
             yield self.plan(max(0, int((budget - self.least.drawing) / HOLES)), sequential=True)
@@ -174,17 +174,19 @@ class Need:
                 return f"{width}x{height} fits"
         return "give it more memory, or take a smaller model"
 
-    def plan(self, room: int, *, sequential: bool, spreads: bool = False) -> MemoryPlan:
+    def plan(self, room: int, *, sequential: bool, spread_from: int = NEVER) -> MemoryPlan:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        unet, *late = (_large(each, unet_work(each.spec.unet, asked), asked) for each in self.loads)
-        decoder = _large(load, decoder_work(load.spec.vae, asked.height, asked.width, self.at_once), asked)
-        wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
+        pixels = decoder_work(load.spec.vae, asked.height, asked.width, self.at_once)
+        unet = Large(load, list(unet_work(load.spec.unet, asked)), asked, spread_from)
+        decoder = Large(load, list(pixels), asked, spread_from)
+        late = [Large(each, list(unet_work(each.spec.unet, asked)), asked, NEVER) for each in load.late]
+        wide, wide_decoder = unet.spread, decoder.spread
         drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
-        drawing += _sums(unet, *late)
+        drawing += max(each.sums for each in (unet, *late))
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.at_once * self.maps(sequential) + _sums(decoder)
+        decoding += self.at_once * self.maps(sequential) + decoder.sums
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         left = held - int(HOLES * given)  # also by an earlier drawing, while a picture is encoded
@@ -199,8 +201,8 @@ class Need:
             streams=total - kept,
             returns=load.shelved,
             number=load.packed or 1.0,
-            spreads=spreads,
-            is_large=bool(unet or decoder),
+            spread_from=spread_from,
+            spreads_anew=unet.anew or decoder.anew,
         )
 
     @property
@@ -264,32 +266,60 @@ def texts_of(load: Load, request: FilledRequest) -> int:
     return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
 
 
-def _large(load: Load, works: Iterable[Work], asked: Ask) -> list[Work]:
-    """The convolutions that go by sums of pixels, as if all were 3x3 and left no pixel out."""
-    if load.packed != torch.float32.itemsize:
-        return []
-    scales = [2.0**level for level in range(1 - len(load.spec.unet.widths), len(load.spec.vae.widths))]
-    sides = ((ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales)
-    maps = {height * width: (height, width) for height, width in sides}
-    convs = (work for work in works if work.kind in ("conv", "upsample"))
-    return [conv for conv in convs if _is_large(conv, *maps[conv.length])]
+@dataclass(frozen=True, slots=True)
+class Large:
+    """The convolutions of a network that go by sums of pixels, as if all were 3x3 and left no pixel out.
+
+    `spread_from`: the plan's
+    """
+
+    load: Load
+    works: Sequence[Work]
+    asked: Ask
+    spread_from: int
+
+    @property
+    def spread(self) -> int:
+        """Bytes of kernels, beside the plain ones, where they are kept as they are multiplied."""
+        kept = (conv.weights for conv, tiles in self.convs() if tiles >= self.spread_from)
+        return (SPREAD - 1) * self.load.size * sum(kept)
+
+    @property
+    def sums(self) -> int:
+        """Bytes of what is multiplied, where anything is."""
+        return SUMS * self.load.size if any(tiles >= self.goes_from for _, tiles in self.convs()) else 0
+
+    @property
+    def anew(self) -> bool:
+        """Are kernels spread at each use?"""
+        return any(self.goes_from <= tiles < self.spread_from for _, tiles in self.convs())
+
+    @property
+    def goes_from(self) -> int:
+        """The fewest tiles of a map whose convolution goes so."""
+        number = next(each for each in DTYPES if each.itemsize == self.load.size)
+        return goes_from(number, self.spread_from)
+
+    def convs(self) -> list[tuple[Work, int]]:
+        """Those that have channels enough, and how many tiles their maps have."""
+        if self.load.packed != self.load.size:
+            return []
+        spec, asked = self.load.spec, self.asked
+        scales = [2.0**level for level in range(1 - len(spec.unet.widths), len(spec.vae.widths))]
+        sides = [(ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales]
+        maps = {height * width: (height, width) for height, width in sides}
+        convs = [work for work in self.works if work.kind in ("conv", "upsample") and _is_wide(work)]
+        return [
+            (conv, tiles_of(*maps[conv.length])) for conv in convs if not _is_folded(conv, *maps[conv.length])
+        ]
 
 
-def _is_large(conv: Work, height: int, width: int) -> bool:
-    if conv.kind == "upsample" and height % 2 == width % 2 == 0:
-        return False  # it is folded
-    rows = round(conv.flops / (2 * conv.length * conv.weights))
-    return is_wide(conv.width, conv.weights / 9 / conv.width) and pays(rows, conv.width, height, width)
+def _is_wide(conv: Work) -> bool:
+    return is_wide(conv.width, conv.weights / 9 / conv.width)
 
 
-def _sums(*large: list[Work]) -> int:
-    """What such convolutions hold beside their maps, where there are any."""
-    return SUMS if any(large) else 0
-
-
-def _spread(load: Load, large: list[Work]) -> int:
-    """What their kernels take beside the plain ones, where they are kept as they are multiplied."""
-    return (SPREAD - 1) * load.size * sum(work.weights for work in large)
+def _is_folded(conv: Work, height: int, width: int) -> bool:
+    return conv.kind == "upsample" and height % 2 == width % 2 == 0
 
 
 def weights_of(spec: ModelSpec) -> int:

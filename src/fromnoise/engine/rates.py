@@ -88,7 +88,7 @@ class Rates:
 
     def _conv(self, width: int, places: int) -> float:
         side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))))
-        if self.dtype == torch.float32 and width >= CHANNELS:  # large enough to go by sums of pixels
+        if width >= CHANNELS:  # large enough to go by sums of pixels, if the map is
             side = max(side, min(isqrt(places), TILE * ceil(sqrt(TILES))))
         layer = self.network(lambda: nn.Conv2d(width, width, 3, padding=1))
         x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)

@@ -93,7 +93,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = {
         "3x3 convolutions of large maps with a quarter of the products",
         1e-5,
         lambda network: swapped(network, {nn.Conv2d: _by_winograd, PackedConv2d: _packed_by_winograd}),
-        lambda network: can_pack() and next(network.parameters()).dtype == torch.float32,
+        _packs,
     ),
     "frugal": Transform(
         "activations written over what nobody reads any more",
