@@ -342,6 +342,7 @@ def test_a_plan_holds_also_after_another_drawing_between_two_events(
 ) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)  # small networks count as large
     monkeypatch.setattr(winograd, "FEW_TILES", 1)
+    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
     pipe = Pipeline.of(tiny_parts)
     usual = MemoryPlan(sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0)
     plans = {1: replace(usual, spread_from=1), 2: replace(usual, streams=1), 3: usual}

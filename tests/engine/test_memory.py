@@ -227,6 +227,7 @@ def test_what_an_earlier_drawing_packed_makes_room_for_an_encoder(
 def test_a_refiner_holds_its_kernels_once_and_nothing_afterwards(shelved: UNet, monkeypatch) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)
     monkeypatch.setattr(winograd, "FEW_TILES", 1)
+    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
     fast, late, decoder = hastened(shelved), hastened(copy.deepcopy(shelved)), hastened(Decoder(TINY.vae))
     found = MemoryPlan(
         sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0, streams=1, spread_from=1

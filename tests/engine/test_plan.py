@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fromnoise.engine import plan as planning
 from fromnoise.engine.memory import available
 from fromnoise.engine.plan import GB, Load, memory_of, plan
-from fromnoise.engine.winograd import FEW_TILES, NEVER, TILES, is_plain_3x3, tiles_of
+from fromnoise.engine.winograd import FEW_TILES, NEVER, TILES, is_plain_3x3, keeps_from, mean, tiles_of
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import Upsample
@@ -129,7 +129,8 @@ def in_the_engine(spread_from: int, network: nn.Module, *inputs: Tensor | None) 
     def look(conv: nn.Conv2d, given: tuple[Tensor], _: Tensor) -> None:
         nonlocal found
         is_folded = conv in convs and given[0].shape[2] % 2 == given[0].shape[3] % 2 == 0
-        if not is_folded and is_plain_3x3(conv) and tiles_of(*given[0].shape[2:]) >= spread_from:
+        kept_from = keeps_from(mean(conv.in_channels, conv.out_channels), spread_from)
+        if not is_folded and is_plain_3x3(conv) and tiles_of(*given[0].shape[2:]) >= kept_from:
             found += conv.weight.numel()
 
     for module in network.modules():

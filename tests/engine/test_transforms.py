@@ -32,6 +32,7 @@ def small_networks_count_as_large(monkeypatch) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)
     monkeypatch.setattr(winograd, "TILES", 1)
     monkeypatch.setattr(winograd, "FEW_TILES", 1)
+    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
 
 
 @pytest.fixture
@@ -200,6 +201,8 @@ def test_from_how_many_tiles_on_it_goes_so(monkeypatch, dtype: torch.dtype, from
     kept = winograd.FEW_TILES, winograd.TILES, winograd.NEVER
     assert tuple(winograd.goes_from(dtype, tiles) for tiles in kept) == from_tiles
     assert winograd.goes_from(torch.float16, winograd.FEW_TILES) == winograd.NEVER
+    assert tuple(winograd.keeps_from(1280, tiles) for tiles in kept) == kept
+    assert tuple(winograd.keeps_from(320, tiles) for tiles in kept) == (64, 64, winograd.NEVER)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -207,6 +210,7 @@ def test_a_map_is_convolved_the_same_alone_and_beside_others(monkeypatch, dtype:
     """In bfloat16 sums of pixels round otherwise than plain products: a batch must not change the way."""
     monkeypatch.undo()
     monkeypatch.setattr(winograd, "CHANNELS", 1)
+    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
     gone = list[int]()
     convolved = winograd.convolved
     monkeypatch.setattr(winograd, "convolved", lambda x, *rest: gone.append(len(x)) or convolved(x, *rest))

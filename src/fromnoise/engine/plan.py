@@ -17,7 +17,17 @@ import torch
 from fromnoise.engine.memory import available
 from fromnoise.engine.packing import DTYPES, can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import FEW_TILES, NEVER, SPREAD, TILES, goes_from, is_wide, tiles_of
+from fromnoise.engine.winograd import (
+    CHANNELS,
+    FEW_TILES,
+    NEVER,
+    SPREAD,
+    TILES,
+    goes_from,
+    keeps_from,
+    mean,
+    tiles_of,
+)
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -281,41 +291,40 @@ class Large:
     @property
     def spread(self) -> int:
         """Bytes of kernels, beside the plain ones, where they are kept as they are multiplied."""
-        kept = (conv.weights for conv, tiles in self.convs() if tiles >= self.spread_from)
+        kept = (conv.weights for conv, tiles, kept_from in self.convs() if tiles >= kept_from)
         return (SPREAD - 1) * self.load.size * sum(kept)
 
     @property
     def sums(self) -> int:
         """Bytes of what is multiplied, where anything is."""
-        return SUMS * self.load.size if any(tiles >= self.goes_from for _, tiles in self.convs()) else 0
+        return SUMS * self.load.size if self.convs() else 0
 
     @property
     def anew(self) -> bool:
         """Are kernels spread at each use?"""
-        return any(self.goes_from <= tiles < self.spread_from for _, tiles in self.convs())
+        return any(tiles < kept_from for _, tiles, kept_from in self.convs())
 
-    @property
-    def goes_from(self) -> int:
-        """The fewest tiles of a map whose convolution goes so."""
-        number = next(each for each in DTYPES if each.itemsize == self.load.size)
-        return goes_from(number, self.spread_from)
-
-    def convs(self) -> list[tuple[Work, int]]:
-        """Those that have channels enough, and how many tiles their maps have."""
+    def convs(self) -> list[tuple[Work, int, int]]:
+        """Each, how many tiles its map has, and from how many on its kernels are kept."""
         if self.load.packed != self.load.size:
             return []
-        spec, asked = self.load.spec, self.asked
+        number = next(each for each in DTYPES if each.itemsize == self.load.size)
+        spec, asked, found = self.load.spec, self.asked, list[tuple[Work, int, int]]()
         scales = [2.0**level for level in range(1 - len(spec.unet.widths), len(spec.vae.widths))]
         sides = [(ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales]
         maps = {height * width: (height, width) for height, width in sides}
-        convs = [work for work in self.works if work.kind in ("conv", "upsample") and _is_wide(work)]
-        return [
-            (conv, tiles_of(*maps[conv.length])) for conv in convs if not _is_folded(conv, *maps[conv.length])
-        ]
+        for work in self.works:
+            if work.kind not in ("conv", "upsample") or (channels := _mean(work)) < CHANNELS:
+                continue
+            height, width = maps[work.length]
+            tiles, kept_from = tiles_of(height, width), keeps_from(channels, self.spread_from)
+            if tiles >= goes_from(number, kept_from) and not _is_folded(work, height, width):
+                found.append((work, tiles, kept_from))
+        return found
 
 
-def _is_wide(conv: Work) -> bool:
-    return is_wide(conv.width, conv.weights / 9 / conv.width)
+def _mean(conv: Work) -> float:
+    return mean(conv.width, conv.weights / 9 / conv.width)
 
 
 def _is_folded(conv: Work, height: int, width: int) -> bool:

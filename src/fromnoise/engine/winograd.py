@@ -43,9 +43,9 @@ BACK: Final = (
 
 # Measured: with fewer, sums cost what they save
 CHANNELS: Final = 160  # the harmonic mean of those that go in and those that come out
-# Tiles of a picture, whatever is drawn beside it: it would be rounded otherwise
-TILES: Final = 64
-FEW_TILES: Final = 16  # where kernels are kept as they are multiplied
+TILES: Final = 64  # of a picture, whatever is drawn beside it: for it would be rounded otherwise
+MANY_CHANNELS: Final = 640  # with which
+FEW_TILES: Final = 16  # are enough, if kernels are kept as they are multiplied
 NEVER: Final = maxsize
 # So many numbers at once of what comes between
 VALUES: Final = 10_000_000  # of tiles'
@@ -68,9 +68,10 @@ class WinogradConv2d(PackedConv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, I, H, W) -> (B, O, H, W)"""
         tiles = tiles_of(*x.shape[2:])
-        if tiles < goes_from(x.dtype, self.spread_from):
+        kept_from = keeps_from(mean(*self.plain.weight.shape[:2]), self.spread_from)
+        if tiles < goes_from(x.dtype, kept_from):
             return super().forward(x)
-        return convolved(x, self.weight(tiles >= self.spread_from), self.plain.bias)
+        return convolved(x, self.weight(tiles >= kept_from), self.plain.bias)
 
     def _pack(self, weight: Tensor, *how: int) -> Any:
         match how:
@@ -88,23 +89,28 @@ def keep_spread(network: nn.Module, tiles: int) -> None:
             module.weight.forget()
 
 
-def goes_from(dtype: torch.dtype, spread_from: int) -> int:
+def keeps_from(channels: float, spread_from: int) -> int:
+    """From how many tiles on kernels of so many channels are kept, if the widest are from `spread_from`."""
+    return spread_from if channels >= MANY_CHANNELS else max(TILES, spread_from)
+
+
+def goes_from(dtype: torch.dtype, kept_from: int) -> int:
     """From how many tiles on it is sooner: to spread kernels at each use pays in float32 alone."""
     if dtype not in DTYPES:  # the network may have been cast since it was made
         return NEVER
-    return min(TILES, spread_from) if dtype == torch.float32 else spread_from
+    return min(TILES, kept_from) if dtype == torch.float32 else kept_from
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:
     """Is it of the one kind that this file knows, with channels enough?"""
     how = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     usual = ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
-    return how == usual and is_wide(conv.in_channels, conv.out_channels)
+    return how == usual and mean(conv.in_channels, conv.out_channels) >= CHANNELS
 
 
-def is_wide(inputs: float, outputs: float) -> bool:
-    """Are there channels enough?"""
-    return 2 / (1 / inputs + 1 / outputs) >= CHANNELS
+def mean(inputs: float, outputs: float) -> float:
+    """Of channels: by it, products and the sums before and after them are in proportion."""
+    return 2 / (1 / inputs + 1 / outputs)
 
 
 def tiles_of(height: int, width: int) -> int:
