@@ -341,15 +341,14 @@ def test_a_plan_holds_also_after_another_drawing_between_two_events(
     tiny_parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)  # small networks count as large
-    monkeypatch.setattr(winograd, "FEW_TILES", 1)
-    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "TILES", 1)
     pipe = Pipeline.of(tiny_parts)
     usual = MemoryPlan(sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0)
-    plans = {1: replace(usual, spread_from=1), 2: replace(usual, streams=1), 3: usual}
+    plans = {1: replace(usual, spreads=True), 2: replace(usual, streams=1), 3: usual}
     monkeypatch.setattr(Pipeline, "planned", lambda self, request, *_: plans[request.steps])
 
-    def told() -> tuple[set[int], set[bool]]:
-        spread = {m.spread_from for m in pipe._fast_unet.modules() if isinstance(m, WinogradConv2d)}
+    def told() -> tuple[set[bool], set[bool]]:
+        spread = {m.is_spread for m in pipe._fast_unet.modules() if isinstance(m, WinogradConv2d)}
         return spread, {each.stays for each in packed_in(pipe._fast_unet)}
 
     seen = list[Any]()
@@ -360,7 +359,7 @@ def test_a_plan_holds_also_after_another_drawing_between_two_events(
                 pipe("a boat", steps=1)
                 pipe("a boat", steps=3)
                 del seen[last:]
-    assert seen == [({winograd.NEVER}, {False})] * 4
+    assert seen == [({False}, {False})] * 4
 
 
 def test_a_picture_is_encoded_where_the_autoencoder_has_room(

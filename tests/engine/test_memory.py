@@ -226,11 +226,10 @@ def test_what_an_earlier_drawing_packed_makes_room_for_an_encoder(
 @needs_packing
 def test_a_refiner_holds_its_kernels_once_and_nothing_afterwards(shelved: UNet, monkeypatch) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)
-    monkeypatch.setattr(winograd, "FEW_TILES", 1)
-    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "TILES", 1)
     fast, late, decoder = hastened(shelved), hastened(copy.deepcopy(shelved)), hastened(Decoder(TINY.vae))
     found = MemoryPlan(
-        sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0, streams=1, spread_from=1
+        sequential=False, kept=0, given=0, reading=0, drawing=0, decoding=0, streams=1, spreads=True
     )
     follower = thrift.Thrift(found, lambda: (fast, decoder, late))
     keep_packed(late, 0)  # as it drew alone
@@ -238,8 +237,8 @@ def test_a_refiner_holds_its_kernels_once_and_nothing_afterwards(shelved: UNet, 
         follower.follow()
         for unet in (fast, late):
             ask(unet)
-        spread = [[m.spread_from for m in n.modules() if isinstance(m, WinogradConv2d)] for n in (fast, late)]
-        assert (set(spread[0]), set(spread[1])) == ({1}, {winograd.NEVER})
+        spread = [[m.is_spread for m in n.modules() if isinstance(m, WinogradConv2d)] for n in (fast, late)]
+        assert (set(spread[0]), set(spread[1])) == ({True}, {False})
         assert (held(fast), held(late) > 0) == (0, True)
     assert held(late) == 0
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fromnoise.engine import plan as planning
 from fromnoise.engine.memory import available
 from fromnoise.engine.plan import GB, Load, memory_of, plan
-from fromnoise.engine.winograd import FEW_TILES, NEVER, TILES, is_plain_3x3, keeps_from, mean, tiles_of
+from fromnoise.engine.winograd import is_large, is_plain_3x3
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import Upsample
@@ -110,27 +110,23 @@ def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32(mon
 
 
 def test_kernels_are_kept_as_they_are_multiplied_where_there_is_room() -> None:
-    for load in (replace(SD, size=4, packed=4.0), SD):
-        plans = [plan(load, asked(), PLENTY)]
-        for _ in range(2):
-            plans.append(plan(load, asked(), plans[-1].peak - 1))
-        assert [each.spread_from for each in plans] == [FEW_TILES, TILES, NEVER]
-        assert not any(each.sequential for each in plans)
-        assert len({each.kept for each in plans}) == 1
-        assert plans[0].peak - plans[1].peak > 10**9 / 2
-        assert plans[1].peak - plans[2].peak > 10**8
-        assert plan(load, asked(), "low").spread_from == NEVER
+    for load in (SD, replace(SD, size=4, packed=4.0)):
+        wide = plan(load, asked(), PLENTY)
+        narrow = plan(load, asked(), wide.peak - 1)
+        assert (wide.spreads, narrow.spreads, narrow.sequential) == (True, False, False)
+        assert wide.kept == narrow.kept
+        assert wide.peak - narrow.peak > 10**8
+        assert not plan(load, asked(), "low").spreads
 
 
-def in_the_engine(spread_from: int, network: nn.Module, *inputs: Tensor | None) -> int:
-    """Numbers of the kernels that winograd.py spreads and keeps to answer."""
+def in_the_engine(network: nn.Module, *inputs: Tensor | None) -> int:
+    """Numbers of the kernels that winograd.py spreads to answer once."""
     convs, found = {each.conv for each in network.modules() if isinstance(each, Upsample)}, 0
 
     def look(conv: nn.Conv2d, given: tuple[Tensor], _: Tensor) -> None:
         nonlocal found
         is_folded = conv in convs and given[0].shape[2] % 2 == given[0].shape[3] % 2 == 0
-        kept_from = keeps_from(mean(conv.in_channels, conv.out_channels), spread_from)
-        if not is_folded and is_plain_3x3(conv) and tiles_of(*given[0].shape[2:]) >= kept_from:
+        if not is_folded and is_plain_3x3(conv) and is_large(*given[0].shape[2:]):
             found += conv.weight.numel()
 
     for module in network.modules():
@@ -140,19 +136,18 @@ def in_the_engine(spread_from: int, network: nn.Module, *inputs: Tensor | None) 
     return found
 
 
-@pytest.mark.parametrize("spread_from", [FEW_TILES, TILES])
 @pytest.mark.parametrize(("width", "height", "at_once"), [(256, 248, 1), (840, 376, 1), (904, 888, 3)])
 def test_the_engine_spreads_no_more_kernels_than_are_counted(
-    width: int, height: int, at_once: int, spread_from: int, monkeypatch
+    width: int, height: int, at_once: int, monkeypatch
 ) -> None:
     monkeypatch.setitem(Attention.__init__.__globals__, "attend", lambda q, k, v, **_: q)
     need = planning.Need(replace(SD, size=4, packed=4.0), asked(width, height), at_once, False)
     with torch.device("meta"), Uninitialised():
         latents = torch.empty(at_once, 4, height // 8, width // 8)
         context = torch.empty(2 * at_once, 77, SD15.unet.context_width)
-        unet = in_the_engine(spread_from, UNet(SD15.unet), latents, torch.empty(at_once), context)
-        decoder = in_the_engine(spread_from, Decoder(SD15.vae), latents)
-    wide, narrow = (need.plan(0, sequential=False, spread_from=tiles) for tiles in (spread_from, NEVER))
+        unet = in_the_engine(UNet(SD15.unet), latents, torch.empty(at_once), context)
+        decoder = in_the_engine(Decoder(SD15.vae), latents)
+    wide, narrow = (need.plan(0, sequential=False, spreads=spreads) for spreads in (True, False))
     bytes_each = (planning.SPREAD - 1) * 4
     more = (wide.drawing - narrow.drawing) / bytes_each
     assert unet <= more / planning.HOLES <= 1.25 * unet
@@ -163,12 +158,10 @@ def test_a_plan_says_what_is_made_ready_at_each_use() -> None:
     words, load = "kernels of large convolutions are made ready at each use", replace(SD, size=4, packed=4.0)
     wide = plan(load, asked(), PLENTY)
     assert str(wide) == f"{wide.peak / GB:.1f} GB"
-    middle = plan(load, asked(), wide.peak - 1)
-    assert str(middle) == f"{middle.peak / GB:.1f} GB", "a small map's kernels are left as they are"
-    narrow = plan(load, asked(), middle.peak - 1)
+    narrow = plan(load, asked(), wide.peak - 1)
     assert str(narrow) == f"{narrow.peak / GB:.1f} GB, {words}"
     assert words in str(plan(load, asked(), "low"))
-    for other in (SD, Load(MITE, size=4, packed=4.0)):
+    for other in (replace(SD, packed=planning.BYTES), Load(MITE, size=4, packed=4.0)):
         assert words not in str(plan(other, asked(64, 64), "low")), "there are none"
 
 
@@ -231,7 +224,7 @@ def test_a_refiner_is_counted_packed_but_not_spread_and_the_larger_maps_count(nu
     both = replace(alone, late=(late,))
     for memory in (PLENTY, "low"):
         without, found = (plan(each, asked(1024, 1024), memory) for each in (alone, both))
-        assert (found.spread_from, found.kept) == (without.spread_from, without.kept)
+        assert (found.spreads, found.kept) == (without.spreads, without.kept)
         weights = planning.HOLES * number * planning.weights_of(REFINER)
         assert found.decoding + planning.HOLES * found.given == pytest.approx(
             without.decoding + planning.HOLES * without.given + weights, rel=1e-6

@@ -31,8 +31,6 @@ def error(found: Tensor, wanted: Tensor) -> float:
 def small_networks_count_as_large(monkeypatch) -> None:
     monkeypatch.setattr(winograd, "CHANNELS", 1)
     monkeypatch.setattr(winograd, "TILES", 1)
-    monkeypatch.setattr(winograd, "FEW_TILES", 1)
-    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
 
 
 @pytest.fixture
@@ -161,14 +159,13 @@ def test_a_quarter_of_the_products(monkeypatch, at_once: int, shape: tuple[int, 
     exact = plain.double()(x.double())
     taps = winograd.taps_of(plain.float().weight)
     conv = WinogradConv2d(plain)
-    for spread_from, kernels in ((1, [winograd.spread(taps)]), (winograd.NEVER, winograd.blocks(taps))):
+    for is_spread, kernels in ((True, [winograd.spread(taps)]), (False, winograd.blocks(taps))):
         fast = winograd.convolved(x, kernels, plain.bias)
         assert fast.shape == exact.shape
         assert error(fast, exact) <= 3e-6
-        winograd.keep_spread(conv, spread_from)
-        is_so = winograd.tiles_of(*shape[2:]) > 0
-        assert torch.equal(conv(x), fast) == is_so
-        if is_so:
+        winograd.keep_spread(conv, is_spread)
+        assert torch.equal(conv(x), fast) == winograd.is_large(*shape[2:])
+        if winograd.is_large(*shape[2:]):
             assert list(map(len, conv.weight.made)) == list(map(len, kernels))
 
 
@@ -189,20 +186,22 @@ def test_small_maps_and_few_channels_are_left(monkeypatch) -> None:
     wide = nn.Conv2d(320, 320, 3, padding=1)
     assert winograd.is_plain_3x3(wide)
     assert not winograd.is_plain_3x3(nn.Conv2d(4, 320, 3, padding=1))
-    assert winograd.tiles_of(64, 61) == 256
-    assert winograd.tiles_of(2, 2000) == 0, "most of each tile lies beside the map"
+    assert winograd.is_large(32, 29)
+    assert not winograd.is_large(28, 32)
+    assert not winograd.is_large(2, 2000), "most of each tile lies beside the map"
 
 
-@pytest.mark.parametrize(
-    ("dtype", "from_tiles"), [(torch.float32, (16, 64, 64)), (torch.bfloat16, (16, 64, winograd.NEVER))]
-)
-def test_from_how_many_tiles_on_it_goes_so(monkeypatch, dtype: torch.dtype, from_tiles: tuple) -> None:
-    monkeypatch.undo()
-    kept = winograd.FEW_TILES, winograd.TILES, winograd.NEVER
-    assert tuple(winograd.goes_from(dtype, tiles) for tiles in kept) == from_tiles
-    assert winograd.goes_from(torch.float16, winograd.FEW_TILES) == winograd.NEVER
-    assert tuple(winograd.keeps_from(1280, tiles) for tiles in kept) == kept
-    assert tuple(winograd.keeps_from(320, tiles) for tiles in kept) == (64, 64, winograd.NEVER)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_kept_and_what_is_made_at_each_use_give_the_same_bits(monkeypatch, dtype) -> None:
+    """Else a picture would depend on the memory that is free."""
+    conv = WinogradConv2d(nn.Conv2d(40, 24, 3, padding=1).requires_grad_(False).to(dtype))
+    x = noise(2, 40, 16, 16).to(dtype)
+    kept = conv(x)
+    winograd.keep_spread(conv, False)
+    assert torch.equal(conv(x), kept)
+    monkeypatch.setattr(winograd, "EXACT", 1)
+    winograd.keep_spread(conv, True)
+    assert torch.equal(conv(x), kept)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -210,13 +209,12 @@ def test_a_map_is_convolved_the_same_alone_and_beside_others(monkeypatch, dtype:
     """In bfloat16 sums of pixels round otherwise than plain products: a batch must not change the way."""
     monkeypatch.undo()
     monkeypatch.setattr(winograd, "CHANNELS", 1)
-    monkeypatch.setattr(winograd, "MANY_CHANNELS", 1)
     gone = list[int]()
     convolved = winograd.convolved
     monkeypatch.setattr(winograd, "convolved", lambda x, *rest: gone.append(len(x)) or convolved(x, *rest))
     conv = WinogradConv2d(nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False).to(dtype))
     monkeypatch.setattr(PackedConv2d, "forward", lambda self, x: self.plain(x))
-    for side, so_often in ((12, 0), (16, 2)):
+    for side, so_often in ((28, 0), (32, 2)):
         x = noise(8, 6, side, side).to(dtype)
         assert error(conv(x)[:1], conv(x[:1])) <= (1e-6 if dtype == torch.float32 else 4e-3)
         assert len(gone) == so_often
@@ -244,11 +242,11 @@ def test_after_a_cast_that_it_does_not_know_sums_of_pixels_are_left(monkeypatch)
 
 def test_kernels_that_are_kept_otherwise_go_at_once() -> None:
     conv = WinogradConv2d(nn.Conv2d(6, 6, 3, padding=1).requires_grad_(False))
-    for spread_from in (winograd.NEVER, 1, winograd.NEVER):
-        winograd.keep_spread(conv, spread_from)
+    for is_spread in (False, True, False):
+        winograd.keep_spread(conv, is_spread)
         assert conv.weight.made is None
         conv(noise(1, 6, 16, 16))
-        winograd.keep_spread(conv, spread_from)
+        winograd.keep_spread(conv, is_spread)
         assert conv.weight.made is not None
 
 

@@ -5,7 +5,7 @@ that is too much, some are made anew for each use; where activations are, texts 
 Peaks are those of the whole process; benchmarks/memory.py measures them beside these predictions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 from re import fullmatch
@@ -15,19 +15,9 @@ from typing import Final, Literal
 import torch
 
 from fromnoise.engine.memory import available
-from fromnoise.engine.packing import DTYPES, can_pack
+from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import (
-    CHANNELS,
-    FEW_TILES,
-    NEVER,
-    SPREAD,
-    TILES,
-    goes_from,
-    keeps_from,
-    mean,
-    tiles_of,
-)
+from fromnoise.engine.winograd import SPREAD, is_large, is_wide
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -88,8 +78,8 @@ class MemoryPlan:
     streams: int = 0  # of the U-Net's weights, at each step
     returns: bool = True  # can packed weights be given back, to be made again from the file?
     number: float = 1.0  # a packed weight
-    spread_from: int = NEVER  # tiles of a map, on: its kernels are kept as they are multiplied (winograd.py)
-    spreads_anew: bool = False  # are others made so at each use?
+    spreads: bool = False  # kernels of large convolutions are kept as they are multiplied (winograd.py)
+    is_large: bool = False  # are there such convolutions?
 
     @property
     def peak(self) -> int:
@@ -103,7 +93,7 @@ class MemoryPlan:
     def __str__(self) -> str:
         means = [f"{self.peak / GB:.1f} GB"]
         means += ["one text at a time"] if self.sequential else []
-        if self.spreads_anew:
+        if self.is_large and not self.spreads:
             means.append("kernels of large convolutions are made ready at each use")
         means += [f"{self.streams / GB:.1f} GB of weights anew at each step"] if self.streams else []
         return ", ".join(means)
@@ -155,8 +145,8 @@ class Need:
     def plans(self, budget: int, *, low: bool) -> Iterator[MemoryPlan]:
         """From the fastest to the smallest; if `low`, the smallest alone."""
         if not low:
-            for tiles in (FEW_TILES, TILES, NEVER):
-                yield self.plan(_unet(self.load), sequential=False, spread_from=tiles)
+            yield self.plan(_unet(self.load), sequential=False, spreads=True)
+            yield self.plan(_unet(self.load), sequential=False)
             yield self.plan(_unet(self.load), sequential=True)
         if not low and self.load.shelved:
             yield self.plan(max(0, int((budget - self.least.drawing) / HOLES)), sequential=True)
@@ -184,19 +174,18 @@ class Need:
                 return f"{width}x{height} fits"
         return "give it more memory, or take a smaller model"
 
-    def plan(self, room: int, *, sequential: bool, spread_from: int = NEVER) -> MemoryPlan:
+    def plan(self, room: int, *, sequential: bool, spreads: bool = False) -> MemoryPlan:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
         pixels = decoder_work(load.spec.vae, asked.height, asked.width, self.at_once)
-        unet = Large(load, list(unet_work(load.spec.unet, asked)), asked, spread_from)
-        decoder = Large(load, list(pixels), asked, spread_from)
-        late = [Large(each, list(unet_work(each.spec.unet, asked)), asked, NEVER) for each in load.late]
-        wide, wide_decoder = unet.spread, decoder.spread
+        unet, *late = (_large(each, unet_work(each.spec.unet, asked), asked) for each in self.loads)
+        decoder = _large(load, pixels, asked)
+        wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
         drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
-        drawing += max(each.sums for each in (unet, *late))
+        drawing += max(_sums(each, large) for each, large in zip(self.loads, (unet, *late), strict=True))
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.at_once * self.maps(sequential) + decoder.sums
+        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         left = held - int(HOLES * given)  # also by an earlier drawing, while a picture is encoded
@@ -211,8 +200,8 @@ class Need:
             streams=total - kept,
             returns=load.shelved,
             number=load.packed or 1.0,
-            spread_from=spread_from,
-            spreads_anew=unet.anew or decoder.anew,
+            spreads=spreads,
+            is_large=bool(unet or decoder),
         )
 
     @property
@@ -276,59 +265,31 @@ def texts_of(load: Load, request: FilledRequest) -> int:
     return 1 if request.guidance == 1 or load.spec.unet.guidance_width else TEXTS
 
 
-@dataclass(frozen=True, slots=True)
-class Large:
-    """The convolutions of a network that go by sums of pixels, as if all were 3x3 and left no pixel out.
-
-    `spread_from`: the plan's
-    """
-
-    load: Load
-    works: Sequence[Work]
-    asked: Ask
-    spread_from: int
-
-    @property
-    def spread(self) -> int:
-        """Bytes of kernels, beside the plain ones, where they are kept as they are multiplied."""
-        kept = (conv.weights for conv, tiles, kept_from in self.convs() if tiles >= kept_from)
-        return (SPREAD - 1) * self.load.size * sum(kept)
-
-    @property
-    def sums(self) -> int:
-        """Bytes of what is multiplied, where anything is."""
-        return SUMS * self.load.size if self.convs() else 0
-
-    @property
-    def anew(self) -> bool:
-        """Are kernels spread at each use?"""
-        return any(tiles < kept_from for _, tiles, kept_from in self.convs())
-
-    def convs(self) -> list[tuple[Work, int, int]]:
-        """Each, how many tiles its map has, and from how many on its kernels are kept."""
-        if self.load.packed != self.load.size:
-            return []
-        number = next(each for each in DTYPES if each.itemsize == self.load.size)
-        spec, asked, found = self.load.spec, self.asked, list[tuple[Work, int, int]]()
-        scales = [2.0**level for level in range(1 - len(spec.unet.widths), len(spec.vae.widths))]
-        sides = [(ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales]
-        maps = {height * width: (height, width) for height, width in sides}
-        for work in self.works:
-            if work.kind not in ("conv", "upsample") or (channels := _mean(work)) < CHANNELS:
-                continue
-            height, width = maps[work.length]
-            tiles, kept_from = tiles_of(height, width), keeps_from(channels, self.spread_from)
-            if tiles >= goes_from(number, kept_from) and not _is_folded(work, height, width):
-                found.append((work, tiles, kept_from))
-        return found
+def _large(load: Load, works: Iterable[Work], asked: Ask) -> list[Work]:
+    """The convolutions that go by sums of pixels, as if all were 3x3 and left no pixel out."""
+    if load.packed != load.size:
+        return []
+    scales = [2.0**level for level in range(1 - len(load.spec.unet.widths), len(load.spec.vae.widths))]
+    sides = ((ceil(scale * asked.height), ceil(scale * asked.width)) for scale in scales)
+    maps = {height * width: (height, width) for height, width in sides}
+    convs = (work for work in works if work.kind in ("conv", "upsample"))
+    return [conv for conv in convs if _is_large(conv, *maps[conv.length])]
 
 
-def _mean(conv: Work) -> float:
-    return mean(conv.width, conv.weights / 9 / conv.width)
+def _is_large(conv: Work, height: int, width: int) -> bool:
+    if conv.kind == "upsample" and height % 2 == width % 2 == 0:
+        return False  # it is folded
+    return is_wide(conv.width, conv.weights / 9 / conv.width) and is_large(height, width)
 
 
-def _is_folded(conv: Work, height: int, width: int) -> bool:
-    return conv.kind == "upsample" and height % 2 == width % 2 == 0
+def _sums(load: Load, large: list[Work]) -> int:
+    """What such convolutions hold beside their maps, where there are any."""
+    return SUMS * load.size if large else 0
+
+
+def _spread(load: Load, large: list[Work]) -> int:
+    """What their kernels take beside the plain ones, where they are kept as they are multiplied."""
+    return (SPREAD - 1) * load.size * sum(work.weights for work in large)
 
 
 def weights_of(spec: ModelSpec) -> int:

@@ -10,7 +10,7 @@ from fromnoise.engine.in_turn import InTurn
 from fromnoise.engine.memory import hand_back, lasting_memory
 from fromnoise.engine.packing import forget_packed, keep_packed
 from fromnoise.engine.plan import MemoryPlan
-from fromnoise.engine.winograd import NEVER, keep_spread
+from fromnoise.engine.winograd import keep_spread
 
 TOLD: Final = "_told"  # in a network: what it was told last, for to tell all its parts takes milliseconds
 Networks = tuple[nn.Module, nn.Module, nn.Module | None]
@@ -54,9 +54,9 @@ class Thrift:
             return
         unet, decoder, late = self.networks()
         room = self.plan.count(self.plan.kept) if self.plan.streams else None
-        wanted = {unet: (self.plan.spread_from, room), decoder: (self.plan.spread_from, None)}
+        wanted = {unet: (self.plan.spreads, room), decoder: (self.plan.spreads, None)}
         if late is not None:
-            wanted.setdefault(late, (NEVER, None))
+            wanted.setdefault(late, (False, None))
         for network, told in wanted.items():
             if vars(network).get(TOLD) != told:
                 keep_spread(network, told[0])

@@ -3,7 +3,6 @@
 Source: Lavin & Gray 2015, sec. 4.1 and 4.3 (arXiv:1509.09308): F(4x4, 3x3)
 """
 
-from sys import maxsize
 from typing import Any, Final
 
 import torch
@@ -44,13 +43,11 @@ BACK: Final = (
 # Measured: with fewer, sums cost what they save
 CHANNELS: Final = 160  # the harmonic mean of those that go in and those that come out
 TILES: Final = 64  # of a picture, whatever is drawn beside it: for it would be rounded otherwise
-MANY_CHANNELS: Final = 640  # with which
-FEW_TILES: Final = 16  # are enough, if kernels are kept as they are multiplied
-NEVER: Final = maxsize
 # So many numbers at once of what comes between
 VALUES: Final = 10_000_000  # of tiles'
 MOST_TILES: Final = 256
 KERNELS: Final = 16_000_000  # of kernels', where they are not kept
+EXACT: Final = 2**20  # of kernels' in float32, before they are rounded
 SPREAD: Final = SEEN**2 // 9  # times the numbers of a kernel are those that are multiplied
 
 
@@ -63,15 +60,13 @@ class WinogradConv2d(PackedConv2d):
 
     def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__(plain)
-        self.spread_from = FEW_TILES  # kernels are kept as they are multiplied: four times the memory
+        self.is_spread = True  # are kernels kept as they are multiplied, which takes four times the memory?
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (B, I, H, W) -> (B, O, H, W)"""
-        tiles = tiles_of(*x.shape[2:])
-        kept_from = keeps_from(mean(*self.plain.weight.shape[:2]), self.spread_from)
-        if tiles < goes_from(x.dtype, kept_from):
+        if x.dtype not in DTYPES or not is_large(*x.shape[2:]):  # it may have been cast since it was made
             return super().forward(x)
-        return convolved(x, self.weight(tiles >= kept_from), self.plain.bias)
+        return convolved(x, self.weight(self.is_spread), self.plain.bias)
 
     def _pack(self, weight: Tensor, *how: int) -> Any:
         match how:
@@ -81,42 +76,31 @@ class WinogradConv2d(PackedConv2d):
                 return super()._pack(weight, *shape)
 
 
-def keep_spread(network: nn.Module, tiles: int) -> None:
-    """From so many tiles on, keep kernels as they are multiplied; what is kept otherwise is given back."""
+def keep_spread(network: nn.Module, is_spread: bool) -> None:
+    """Say whether kernels are kept as they are multiplied, or made so at each use; others are given back."""
     for module in network.modules():
-        if isinstance(module, WinogradConv2d) and module.spread_from != tiles:
-            module.spread_from = tiles
+        if isinstance(module, WinogradConv2d) and module.is_spread != is_spread:
+            module.is_spread = is_spread
             module.weight.forget()
-
-
-def keeps_from(channels: float, spread_from: int) -> int:
-    """From how many tiles on kernels of so many channels are kept, if the widest are from `spread_from`."""
-    return spread_from if channels >= MANY_CHANNELS else max(TILES, spread_from)
-
-
-def goes_from(dtype: torch.dtype, kept_from: int) -> int:
-    """From how many tiles on it is sooner: to spread kernels at each use pays in float32 alone."""
-    if dtype not in DTYPES:  # the network may have been cast since it was made
-        return NEVER
-    return min(TILES, kept_from) if dtype == torch.float32 else kept_from
 
 
 def is_plain_3x3(conv: nn.Conv2d) -> bool:
     """Is it of the one kind that this file knows, with channels enough?"""
     how = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode)
     usual = ((3, 3), (1, 1), (1, 1), (1, 1), 1, "zeros")
-    return how == usual and mean(conv.in_channels, conv.out_channels) >= CHANNELS
+    return how == usual and is_wide(conv.in_channels, conv.out_channels)
 
 
-def mean(inputs: float, outputs: float) -> float:
-    """Of channels: by it, products and the sums before and after them are in proportion."""
-    return 2 / (1 / inputs + 1 / outputs)
+def is_wide(inputs: float, outputs: float) -> bool:
+    """Are there channels enough?"""
+    return 2 / (1 / inputs + 1 / outputs) >= CHANNELS
 
 
-def tiles_of(height: int, width: int) -> int:
-    """How many tiles cover a map; none where a third of them would lie beside it."""
+def is_large(height: int, width: int) -> bool:
+    """Is it sooner done so, for a map of this size?"""
     down, across = _tiles(height), _tiles(width)
-    return 0 if TILE**2 * down * across > 1.5 * height * width else down * across
+    wasted = TILE**2 * down * across > 1.5 * height * width
+    return down * across >= TILES and not wasted
 
 
 def taps_of(weight: Tensor) -> Tensor:
@@ -132,9 +116,15 @@ def blocks(taps: Tensor) -> list[Tensor]:
 
 def spread(taps: Tensor) -> Tensor:
     """Kernels as they are multiplied, rounded once.  Shapes: (9, I, O) -> (36, I, O)"""
-    exact = taps.float()
-    values = _both_ways(KERNEL, exact) @ exact.flatten(1)
-    return values.to(taps.dtype).view(SEEN**2, *taps.shape[1:])
+    _, inputs, outputs = taps.shape
+    out, matrix = taps.new_empty(SEEN**2, inputs, outputs), _both_ways(KERNEL, torch.empty(0))
+    some = max(1, EXACT // (SEEN**2 * outputs))
+    room = torch.empty(SEEN**2 * some * outputs)  # once: the system clears every block that it gives
+    for at in range(0, inputs, some):
+        exact = taps[:, at : at + some].float().flatten(1)
+        values = torch.mm(matrix, exact, out=room[: SEEN**2 * exact.shape[1]].view(SEEN**2, -1))
+        out[:, at : at + some] = values.view(SEEN**2, -1, outputs)
+    return out
 
 
 def convolved(x: Tensor, kernels: list[Tensor], bias: Tensor | None) -> Tensor:
