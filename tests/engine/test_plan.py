@@ -63,8 +63,9 @@ def test_where_there_is_plenty_nothing_is_done() -> None:
 
 
 def test_the_bars_of_the_families_are_kept() -> None:
-    assert plan(SD, asked(), int(2.7 * GB)).streams == 0  # measured: 2.46
-    assert plan(XL, asked(1024, 1024), int(7.2 * GB)).streams == 0
+    for load, side, most in ((SD, 512, 2.8), (XL, 1024, 7.2)):
+        found = plan(load, asked(side, side), int(most * GB))
+        assert (found.sequential, found.streams) == (False, 0)
     assert plan(SD, asked(), int(2.4 * GB)).peak <= 2.4 * GB
     assert plan(XL, asked(1024, 1024), 7 * GB).peak <= 7 * GB
 
@@ -93,19 +94,20 @@ def test_a_plan_stays_within_its_budget(share: float) -> None:
     assert plan(SD, asked(), budget).peak <= budget
 
 
-def test_sums_of_pixels_take_memory_where_maps_are_large_and_numbers_float32(monkeypatch) -> None:
+@pytest.mark.parametrize("size", [2, 4])
+def test_sums_of_pixels_take_memory_where_maps_are_large(monkeypatch, size: int) -> None:
     monkeypatch.setattr(planning, "SPREAD", 1)
 
     def peak(load: Load, **fields: int) -> int:
         return plan(load, asked(**fields), PLENTY).drawing
 
-    exact = Load(SD15, size=4, packed=4.0)
-    without = replace(exact, packed=4.0 - 1e-9)  # as another engine packs it
-    assert peak(exact) - peak(without) == pytest.approx(4 * planning.SUMS, abs=100)
+    exact = Load(SD15, size=size, packed=float(size))
+    without = replace(exact, packed=size - 1e-9)  # as another engine packs it
+    assert peak(exact) - peak(without) == pytest.approx(size * planning.SUMS, abs=100)
     assert peak(exact, width=64, height=64) == pytest.approx(peak(without, width=64, height=64), abs=100)
-    embedded = Load(MITE, size=4, packed=4.0)
+    embedded = Load(MITE, size=size, packed=float(size))
     assert peak(embedded, width=128, height=128) == pytest.approx(
-        peak(replace(embedded, packed=4.0 - 1e-9), width=128, height=128), abs=100
+        peak(replace(embedded, packed=size - 1e-9), width=128, height=128), abs=100
     )
 
 
@@ -149,9 +151,10 @@ def test_the_engine_spreads_no_more_kernels_than_are_counted(
         decoder = in_the_engine(Decoder(SD15.vae), latents)
     wide, narrow = (need.plan(0, sequential=False, spreads=spreads) for spreads in (True, False))
     bytes_each = (planning.SPREAD - 1) * 4
-    more = (wide.drawing - narrow.drawing) / bytes_each
+    block = 4 * planning.KERNELS  # which is spread at a time where none are kept
+    more = (wide.drawing - narrow.drawing + block) / bytes_each
     assert unet <= more / planning.HOLES <= 1.25 * unet
-    assert decoder <= (wide.decoding - narrow.decoding) / bytes_each - more <= 1.25 * decoder
+    assert decoder <= (wide.decoding - narrow.decoding + block) / bytes_each - more <= 1.25 * decoder
 
 
 def test_a_plan_says_what_is_made_ready_at_each_use() -> None:

@@ -17,7 +17,7 @@ import torch
 from fromnoise.engine.memory import available
 from fromnoise.engine.packing import can_pack
 from fromnoise.engine.room import TEXTS, UNET_MAPS
-from fromnoise.engine.winograd import SPREAD, is_large, is_wide
+from fromnoise.engine.winograd import KERNELS, SPREAD, is_large, is_wide
 from fromnoise.engine.work import Ask, Work, decoder_work, unet_weights, unet_work
 from fromnoise.errors import OutOfMemory, RequestError
 from fromnoise.request import FilledRequest
@@ -183,9 +183,13 @@ class Need:
         decoder = _large(load, pixels, asked)
         wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
         drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
-        drawing += max(_sums(each, large) for each, large in zip(self.loads, (unet, *late), strict=True))
+        sums = [
+            _sums(load, unet, spreads),
+            *(_sums(*each, False) for each in zip(load.late, late, strict=True)),
+        ]
+        drawing += max(sums)
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder)
+        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder, spreads)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         left = held - int(HOLES * given)  # also by an earlier drawing, while a picture is encoded
@@ -282,9 +286,9 @@ def _is_large(conv: Work, height: int, width: int) -> bool:
     return is_wide(conv.width, conv.weights / 9 / conv.width) and is_large(height, width)
 
 
-def _sums(load: Load, large: list[Work]) -> int:
-    """What such convolutions hold beside their maps, where there are any."""
-    return SUMS * load.size if large else 0
+def _sums(load: Load, large: list[Work], spreads: bool) -> int:
+    """What such convolutions hold beside their maps and what is kept of kernels, where there are any."""
+    return (SUMS + (0 if spreads else KERNELS)) * load.size if large else 0
 
 
 def _spread(load: Load, large: list[Work]) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fromnoise.engine.transforms import hastened
-from fromnoise.engine.winograd import CHANNELS, TILE, TILES
+from fromnoise.engine.winograd import TILE, TILES, WinogradConv2d
 from fromnoise.engine.work import EXPANSION, Kind, Work
 from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import Upsample
@@ -88,9 +88,9 @@ class Rates:
 
     def _conv(self, width: int, places: int) -> float:
         side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))))
-        if width >= CHANNELS:  # large enough to go by sums of pixels, if the map is
-            side = max(side, min(isqrt(places), TILE * ceil(sqrt(TILES))))
         layer = self.network(lambda: nn.Conv2d(width, width, 3, padding=1))
+        if isinstance(layer, WinogradConv2d):  # large enough to go by sums of pixels, if the map is
+            side = max(side, min(isqrt(places), TILE * ceil(sqrt(TILES))))
         x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)
         return self.usual(lambda: layer(x)) / (18 * width**2 * side**2)
 

@@ -26,7 +26,8 @@ N = TypeVar("N", bound=nn.Module)
 class Transform:
     """A network to a network that gives the same, up to rounding; `opt_in`: up to rounding that may show.
 
-    Units: `tolerance` is the relative error of a network in float32; in bfloat16 it is that of bfloat16
+    Units: `tolerance` is the relative error of a network in float32; in bfloat16 it is that of bfloat16, with
+    sums of pixels ("winograd") some twice that
     """
 
     summary: str

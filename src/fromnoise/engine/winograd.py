@@ -15,7 +15,7 @@ TILE: Final = 4  # pixels along a side that are calculated at once
 SEEN: Final = TILE + 2  # that they see
 
 # The polynomials' values at 0, 3/4, -3/4, 3/2, -3/2 and infinity: of pixels, of a kernel, and back. Measured:
-# rounding costs half of what it does at 1, -1, 2 and -2, and bfloat16 holds nearly all of these as they are.
+# rounding costs half of what it does at 1, -1, 2 and -2. bfloat16 holds PIXELS and BACK as they are.
 # Source: Barabasz et al. 2020, sec. 6 (arXiv:1803.10986)
 PIXELS: Final = (
     (81 / 64, 0, -45 / 16, 0, 1, 0),
@@ -117,9 +117,10 @@ def blocks(taps: Tensor) -> list[Tensor]:
 def spread(taps: Tensor) -> Tensor:
     """Kernels as they are multiplied, rounded once.  Shapes: (9, I, O) -> (36, I, O)"""
     _, inputs, outputs = taps.shape
-    out, matrix = taps.new_empty(SEEN**2, inputs, outputs), _both_ways(KERNEL, torch.empty(0))
-    some = max(1, EXACT // (SEEN**2 * outputs))
-    room = torch.empty(SEEN**2 * some * outputs)  # once: the system clears every block that it gives
+    out, some = taps.new_empty(SEEN**2, inputs, outputs), max(1, EXACT // (SEEN**2 * outputs))
+    # once: the system clears every block that it gives
+    room = taps.new_empty(SEEN**2 * min(some, inputs) * outputs, dtype=torch.float32)
+    matrix = _both_ways(KERNEL, room)
     for at in range(0, inputs, some):
         exact = taps[:, at : at + some].float().flatten(1)
         values = torch.mm(matrix, exact, out=room[: SEEN**2 * exact.shape[1]].view(SEEN**2, -1))
