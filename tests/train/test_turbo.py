@@ -87,7 +87,9 @@ def test_a_walk_is_the_samplers(task: TurboTask) -> None:
     process, eps = Process.of(task.spec), torch.randn(2, *task.shape)
     cond = task._read(task.tokens[:2, 0])
     sigmas = process.schedule.sigmas(RECIPE.strides, "uniform")
-    denoise = guided(process.denoiser(task.teacher), cond, task.silence.expand(2), task.recipe.guidance)
+    denoise = guided(
+        process.denoiser(task.teacher, cond.context.dtype), cond, task.silence.expand(2), task.recipe.guidance
+    )
     with torch.no_grad():
         *_, last = SAMPLERS["euler"](
             denoise, process.start(eps, sigmas[0]), sigmas, noise=PerImageNoise((0,))
