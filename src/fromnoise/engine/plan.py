@@ -178,18 +178,14 @@ class Need:
         """With so many bytes of the U-Net's weights kept at most."""
         load, total, asked = self.load, _unet(self.load), self.asked(sequential)
         kept = min(room, total)
-        pixels = decoder_work(load.spec.vae, asked.height, asked.width, self.at_once)
         unet, *late = (_large(each, unet_work(each.spec.unet, asked), asked) for each in self.loads)
-        decoder = _large(load, pixels, asked)
+        decoder = _large(load, decoder_work(load.spec.vae, asked.height, asked.width, self.at_once), asked)
         wide, wide_decoder = (_spread(load, large) if spreads else 0 for large in (unet, decoder))
         drawing = self.resident + int(HOLES * (kept + wide)) + self.activations(asked)
-        sums = [
-            _sums(load, unet, spreads),
-            *(_sums(*each, False) for each in zip(load.late, late, strict=True)),
-        ]
-        drawing += max(sums)
+        late_sums = (_sums(*each, spreads=False) for each in zip(load.late, late, strict=True))
+        drawing += max([_sums(load, unet, spreads=spreads), *late_sums])
         decoding = self.resident + int(_decoder(load.spec) * (load.packed or 1)) + wide_decoder
-        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder, spreads)
+        decoding += self.at_once * self.maps(sequential) + _sums(load, decoder, spreads=spreads)
         held = int(HOLES * (kept + wide))
         given = min(kept, max(0, decoding + held - drawing)) if load.shelved else 0
         left = held - int(HOLES * given)  # also by an earlier drawing, while a picture is encoded
@@ -286,7 +282,7 @@ def _is_large(conv: Work, height: int, width: int) -> bool:
     return is_wide(conv.width, conv.weights / 9 / conv.width) and is_large(height, width)
 
 
-def _sums(load: Load, large: list[Work], spreads: bool) -> int:
+def _sums(load: Load, large: list[Work], *, spreads: bool) -> int:
     """What such convolutions hold beside their maps and what is kept of kernels, where there are any."""
     return (SUMS + (0 if spreads else KERNELS)) * load.size if large else 0
 
