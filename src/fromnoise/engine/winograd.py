@@ -15,7 +15,8 @@ TILE: Final = 4  # pixels along a side that are calculated at once
 SEEN: Final = TILE + 2  # that they see
 
 # The polynomials' values at 0, 3/4, -3/4, 3/2, -3/2 and infinity: of pixels, of a kernel, and back. Measured:
-# rounding costs half of what it does at 1, -1, 2 and -2. bfloat16 holds PIXELS and BACK as they are.
+# rounding costs half of what it does at 1, -1, 2 and -2, in bfloat16 too, which has to round some products
+# of two of these numbers.
 # Source: Barabasz et al. 2020, sec. 6 (arXiv:1803.10986)
 PIXELS: Final = (
     (81 / 64, 0, -45 / 16, 0, 1, 0),
