@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.engine.memory import hand_back, lasting_memory
+from fromnoise.engine.memory import lasting_memory
 from fromnoise.nets.blocks import GatedFeedForward
 
 ONEDNN: Final[Any] = torch.ops.mkldnn
@@ -24,7 +24,6 @@ OPERATORS: Final = (
     "_is_mkldnn_bf16_supported",
 )
 DTYPES: Final = (torch.float32, torch.bfloat16)
-LARGE: Final = 14_000_000  # bytes of weights
 ROWS: Final = 1024  # that a product is expected to have; it holds for any number
 FEW: Final = 3_000_000  # products of numbers: oneDNN's operator takes 40 microseconds before it begins
 IN_ORDER: Final = 1  # of a weight: as it is
@@ -63,10 +62,7 @@ class Packed:
             numbers = [weight if weight is None else weight.detach()[:] for weight in weights]
             with lasting_memory():  # but not for the numbers: what is read from a file goes at once
                 made = self.pack(*numbers, *shape)
-            del numbers
             self.made, self.made_from, self.made_for = made, weights, state
-            if self.size >= LARGE:
-                hand_back()  # what came and went meanwhile would stay beside it as a hole
         return made
 
     def forget(self) -> None:
@@ -74,11 +70,6 @@ class Packed:
         self.made: Any = None
         self.made_from: Sequence[Tensor | None] = (None,) * len(self.sources)
         self.made_for: tuple[Any, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the weights that it is made from."""
-        return sum(weight.numel() * weight.element_size() for weight in self.weights if weight is not None)
 
     @property
     def weights(self) -> tuple[Tensor | None, ...]:

@@ -19,6 +19,8 @@ from fromnoise.nets.attention import Attention
 from fromnoise.nets.blocks import Upsample
 
 SAMPLE: Final = 1.5e9  # operations that are timed, at most: milliseconds on any processor of today
+LARGE_SAMPLE: Final = 4 * SAMPLE  # of what prepares more at each call
+MOST_QUERIES: Final = 4096
 SMALL, BROAD = 16, 2048  # widths of layers that are timed for their calls and for their weights alone
 NUMBERS: Final = 2**22  # of a norm that is timed, at most
 TRIES: Final = 3
@@ -95,7 +97,7 @@ class Rates:
         return self.usual(lambda: layer(x)) / (18 * width**2 * side**2)
 
     def _upsample(self, width: int, places: int) -> float:
-        side = max(1, isqrt(min(places, int(SAMPLE / (18 * width**2)))) // 2)
+        side = max(1, isqrt(min(places, int(LARGE_SAMPLE / (18 * width**2)))) // 2)
         layer = self.network(lambda: Upsample(width))
         x = self.numbers(1, width, side, side).contiguous(memory_format=torch.channels_last)
         return self.usual(lambda: layer(x)) / (18 * width**2 * (2 * side) ** 2)
@@ -108,7 +110,7 @@ class Rates:
 
     def _attention(self, width: int, keys: int) -> float:
         heads = torch.get_num_threads()
-        queries = max(16, min(keys, int(SAMPLE / (4 * heads * keys * width))))
+        queries = max(16, min(MOST_QUERIES, int(LARGE_SAMPLE / (4 * heads * keys * width))))
         attend = self.network(lambda: Attention(width * heads, heads)).attend
         q, k = self.numbers(1, heads, queries, width), self.numbers(1, heads, keys, width)
         return self.usual(lambda: attend(q, k, k)) / (4 * heads * queries * keys * width)
