@@ -63,6 +63,8 @@ def test_where_there_is_plenty_nothing_is_done() -> None:
 
 
 def test_the_bars_of_the_families_are_kept() -> None:
+    assert plan(SD, asked(), int(2.7 * GB)).streams == 0
+    assert plan(XL, asked(1024, 1024), int(7.2 * GB)).streams == 0
     for load, side, most in ((SD, 512, 2.8), (XL, 1024, 7.3)):
         found = plan(load, asked(side, side), int(most * GB))
         assert (found.sequential, found.streams) == (False, 0)
