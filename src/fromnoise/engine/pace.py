@@ -21,7 +21,7 @@ from fromnoise.specs import ModelSpec, UNetSpec
 
 CPU: Final = torch.device("cpu")
 SHORT: Final = 0.25  # seconds: what takes less is tried, for the counting is rough with small networks
-READING: Final = 2.4  # times packing alone: from the file, widened, into cleared memory. Measured: SD 1.5
+READING: Final = 9.6  # times a byte's packing, for each weight: read, widened, into cleared memory. Measured
 TEXTS: Final = 2  # the prompt and the negative prompt are always read, together
 
 
@@ -126,13 +126,17 @@ class Clock:
     def _packing(self) -> float:
         """Arranging the weights for the processor, when they are first used, if they are to stay."""
         size = self.dtype.itemsize * sum(unet_weights(model.unet) for model in self._models())
-        return READING * max(0, size - self.streams) * self.rates.packing
+        return self._arranged(max(0, size - self.streams))
 
     def _packing_anew(self, unet: UNetSpec, ask: Ask) -> float:
         """Arranging those that do not stay: of a reused deep part, none."""
         if unet is not self.spec.unet:
             return 0.0
-        return READING * self.streams * self.rates.packing * unet_weights(unet, ask) / unet_weights(unet)
+        return self._arranged(self.streams) * unet_weights(unet, ask) / unet_weights(unet)
+
+    def _arranged(self, size: int) -> float:
+        """Reading so many bytes of weights from their file, and arranging them."""
+        return READING * size / self.dtype.itemsize * self.rates.packing
 
     def _models(self) -> list[ModelSpec]:
         return [self.spec, *([self.refiner] if self.refiner else [])]

@@ -20,7 +20,7 @@ from fromnoise.nets.blocks import Upsample
 
 SAMPLE: Final = 1.5e9  # operations that are timed, at most: milliseconds on any processor of today
 LARGE_SAMPLE: Final = 4 * SAMPLE  # of what prepares more at each call
-MOST_QUERIES: Final = 4096
+MOST_QUERIES: Final = 4096  # of attention that is timed: the places of a picture of 512 x 512 pixels
 SMALL, BROAD = 16, 2048  # widths of layers that are timed for their calls and for their weights alone
 NUMBERS: Final = 2**22  # of a norm that is timed, at most
 TRIES: Final = 3
